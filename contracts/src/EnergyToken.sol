@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.19;
+
+import {ERC777} from "@openzeppelin/contracts-4.9.6/token/ERC777/ERC777.sol";
+
+/// @title Bijuli Energy: one kWh a token, while the clearings that it belongs to are open
+/// @notice Only the market mints, and only to accounts derived from a meterId, for which nobody holds a key: they can
+/// register no ERC777 hook, so no participant's code runs in a mint, a move or a burn. Everything else is
+/// OpenZeppelin's ERC777 as it stands.
+contract EnergyToken is ERC777 {
+    /// @notice The smallest part, in 10^-18 kWh: exactly one Unit of 0.1 µkWh.
+    uint256 private constant _GRANULARITY = 10 ** 11;
+
+    /// @notice The market: minter and default operator.
+    address public immutable market;
+
+    error NotMarket(address caller);
+    error NotAWholeUnit(uint256 amount);
+    error ZeroMarket();
+
+    /// @param market_ the market's address, known before it is deployed; the market refuses a token that names another
+    constructor(address market_) ERC777("Bijuli Energy", "kWh", _only(market_)) {
+        if (market_ == address(0)) revert ZeroMarket();
+        market = market_;
+    }
+
+    /// @notice Mints `amount` (10^-18 kWh) to a meter's account.
+    function mint(address account, uint256 amount) external {
+        if (msg.sender != market) revert NotMarket(msg.sender);
+        _mint(account, amount, "", "");
+    }
+
+    /// @inheritdoc ERC777
+    function granularity() public pure override returns (uint256) {
+        return _GRANULARITY;
+    }
+
+    /// @dev ERC777 asks that every amount minted, moved or burned be a multiple of the granularity.
+    function _beforeTokenTransfer(address, address, address, uint256 amount) internal pure override {
+        if (amount % _GRANULARITY != 0) revert NotAWholeUnit(amount);
+    }
+
+    function _only(address operator) private pure returns (address[] memory operators) {
+        operators = new address[](1);
+        operators[0] = operator;
+    }
+}

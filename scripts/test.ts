@@ -43,7 +43,7 @@ if (patterns.length === 0) {
   check("lint (solhint)", "solhint", ["--max-warnings", "0", "--config", "contracts/.solhint.json", ...solidity]);
   check("types (tsc --strict)", "tsc", ["-p", "tsconfig.json"]);
 }
-check("contracts compile", "node", ["contracts/scripts/compile.ts", "--tests"]);
+check("contracts compile", "node", ["contracts/scripts/compile.ts", "--fixtures"]);
 
 const files = globSync("{protocol,contracts,pi-reader,adapter,jobs,test}/**/*.test.ts", {
   exclude: (path) => path.includes("node_modules"),

@@ -32,7 +32,7 @@ Lots clear until Ctrl-C.
   --json          stdout carries one JSON object per cleared lot, in order, and nothing else
   --port N        the page                                                              [8080]
   --rpc-port N    the chain's JSON-RPC                                                  [any free port]
-  --dir FOLDER    logs and stores of this run, made anew                                [.bijuli/demo]
+  --dir FOLDER    logs and stores of this run, made anew                                [.bijuli/demo-PORT]
   --help          this text
 
 Settings from the environment: QUEUE_URL (redis://… instead of the embedded queue), BIJULI_CHAIN (anvil or hardhat).
@@ -52,7 +52,7 @@ export function parseOptions(argv: readonly string[]): Options {
         json: { type: "boolean", default: false },
         port: { type: "string", default: "8080" },
         "rpc-port": { type: "string" },
-        dir: { type: "string", default: ".bijuli/demo" },
+        dir: { type: "string" },
         help: { type: "boolean", short: "h", default: false },
       },
     }));
@@ -78,7 +78,7 @@ export function parseOptions(argv: readonly string[]): Options {
     json: values.json as boolean,
     port: whole("port", 1, 65_535)!,
     rpcPort: whole("rpc-port", 1, 65_535),
-    dir: values.dir as string,
+    dir: (values.dir as string | undefined) ?? `.bijuli/demo-${values.port}`,
     help: values.help as boolean,
   };
 }

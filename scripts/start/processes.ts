@@ -97,12 +97,15 @@ export class Processes {
     });
   }
 
-  /** Stops all parts, the last started first, each given time to drain. Returns when no process is left. */
-  async stop(): Promise<void> {
+  /**
+   * Stops all parts, each given time to drain. The chain was started first and goes last, for the others may need it
+   * to drain; `beforeChain` runs when only it is left. Returns when no process is left.
+   */
+  async stop(beforeChain: () => Promise<void> = async () => {}): Promise<void> {
     this.#stopping = true;
-    // The chain was started first and goes last: the others may need it to drain.
     const [chain, ...others] = this.#parts;
     await Promise.all(others.map((part) => this.#end(part)));
+    await beforeChain();
     if (chain) await this.#end(chain);
   }
 

@@ -1,0 +1,207 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BijuliError, type Clock, clockFromFile, type Hex } from "@bijuli/protocol";
+import { Wallet } from "ethers";
+import { CHAIN_ID, mineByClock, startChain } from "./chain.ts";
+import { writeClock } from "./clock-file.ts";
+import { type Grid, type GridMeter, metersOf } from "./grid.ts";
+import { freePort } from "./ports.ts";
+import { listeningUrl, Processes } from "./processes.ts";
+import { type Identity, Provisioner, type SetUpFeeder } from "./provision.ts";
+
+const at = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** A day before the first sample: set-up happens then, so that every term holds from the first lot on. */
+const SET_UP_SECONDS = 86_400;
+/** Fast enough that an opening and its deliveries follow each other closely; slow enough to leave the machine to the rest. */
+const BLOCK_MS = 100;
+const READY_MS = 30_000;
+
+export interface NetworkOptions {
+  grid: Grid;
+  dir: string;
+  /** Unix ms at which virtual time begins. */
+  originMs: number;
+  speed: number;
+  lots: number | undefined;
+  rpcPort: number | undefined;
+  queueUrl: string | undefined;
+  progress: (message: string) => void;
+}
+
+/** A whole network on this machine: each part a process of its own, joined by HTTP, chain and queue alone. */
+export class Network {
+  readonly #options: NetworkOptions;
+  readonly #processes: Processes;
+  readonly #mining = new AbortController();
+  #mined: Promise<void> = Promise.resolve();
+  #clock: Clock | undefined;
+  #provisioner: Provisioner | undefined;
+  feeders: SetUpFeeder[] = [];
+  /** Where the parts listen, by name. */
+  readonly links: Record<string, string> = {};
+  /** serial → the reader's address. */
+  readonly readers = new Map<string, string>();
+
+  constructor(options: NetworkOptions) {
+    this.#options = options;
+    rmSync(options.dir, { recursive: true, force: true });
+    mkdirSync(options.dir, { recursive: true, mode: 0o700 });
+    this.#processes = new Processes(options.dir);
+  }
+
+  /** Rejects when a part ends by itself. */
+  get failed(): Promise<never> {
+    return this.#processes.failed;
+  }
+
+  get book() {
+    return this.#provisioner!.book;
+  }
+
+  /** Starts and joins all parts; the clock stands still until `run`. */
+  async setUp(): Promise<void> {
+    const { grid, dir, originMs, speed, rpcPort, progress } = this.#options;
+    const meters = grid.feeders.flatMap((feeder) => metersOf(grid, feeder));
+    writeClock(this.#clockPath, { origin: originMs, speed });
+    this.#clock = clockFromFile(this.#clockPath);
+
+    progress("starting the chain");
+    const rpcUrl = await startChain(this.#processes, rpcPort ?? (await freePort()), Math.floor(originMs / 1000) - SET_UP_SECONDS);
+    this.links.chain = rpcUrl;
+
+    progress("deploying the contracts");
+    const nodeKey = Wallet.createRandom();
+    this.#provisioner = new Provisioner(rpcUrl);
+    const book = await this.#provisioner.deploy(grid.lotSeconds, nodeKey.address);
+    writeFileSync(join(dir, "addresses.json"), `${JSON.stringify(book, null, 2)}\n`);
+
+    progress(`starting ${meters.length} readers`);
+    const identities = new Map<string, Identity>();
+    await Promise.all(meters.map(async (meter) => identities.set(meter.serial, await this.#startReader(meter))));
+
+    const job = this.#writeJob(book.operator as Hex);
+    const adapter = this.#startAdapter(meters, identities);
+    for (const feeder of grid.feeders) {
+      progress(`registering feeder ${feeder.name}: ${metersOf(grid, feeder).length} meters, their accounts and terms`);
+      this.feeders.push(await this.#provisioner.setUp(grid, feeder, identities, job.specId));
+    }
+    progress("starting adapter and node");
+    await this.#startNode(rpcUrl, await adapter, job.file, nodeKey.privateKey);
+  }
+
+  /** Starts the clock: from here on samples, lots and blocks follow it. */
+  run(): void {
+    const { originMs, speed } = this.#options;
+    writeClock(this.#clockPath, { origin: originMs, speed, startedAt: Date.now() });
+    this.#mined = mineByClock(this.links.chain!, this.#clock!, BLOCK_MS, this.#mining.signal);
+    this.#mined.catch(() => {});
+  }
+
+  /** Stops all parts; when it returns, no process is left. */
+  async stop(): Promise<void> {
+    this.#provisioner?.close();
+    // The chain goes on mining until the node has drained: a delivery in flight may still land.
+    await this.#processes.stop(() => {
+      this.#mining.abort();
+      return this.#mined.catch(() => {});
+    });
+  }
+
+  get #clockPath(): string {
+    return join(this.#options.dir, "clock.json");
+  }
+
+  get #domain(): Record<string, string> {
+    const { lotSeconds } = this.#options.grid;
+    return {
+      CHAIN_ID: `${CHAIN_ID}`,
+      REGISTRY_ADDRESS: this.book.registry,
+      LOT_SECONDS: `${lotSeconds}`,
+      BIJULI_CLOCK: this.#clockPath,
+      LOG_LEVEL: process.env.LOG_LEVEL ?? "info",
+    };
+  }
+
+  async #startReader(meter: GridMeter): Promise<Identity> {
+    const { source } = meter;
+    const env = {
+      ...this.#domain,
+      READER_SERIAL: meter.serial,
+      READER_KEY: Wallet.createRandom().privateKey,
+      READER_STORE: join(this.#options.dir, `reader-${meter.meterId.slice(2, 14)}.sqlite`),
+      READER_SOURCE: "replay" in source ? `replay:${source.replay}` : `simulate:${JSON.stringify(source.simulate)}`,
+      READER_HOST: "127.0.0.1",
+      READER_PORT: "0",
+    };
+    const name = `reader-${meter.serial.replaceAll(/[^A-Za-z0-9._-]/g, "_")}-${meter.meterId.slice(2, 8)}`;
+    const url = await this.#processes.start(name, process.execPath, [at("pi-reader/src/cli.ts"), "serve"], env, listeningUrl);
+    this.readers.set(meter.serial, url);
+    const response = await fetch(new URL("/identity", url), { signal: AbortSignal.timeout(READY_MS) });
+    return (await response.json()) as Identity;
+  }
+
+  async #startAdapter(meters: GridMeter[], identities: ReadonlyMap<string, Identity>): Promise<string> {
+    const readers = meters.map(({ serial }) => ({ serial, url: this.readers.get(serial), signer: identities.get(serial)!.signer }));
+    const file = join(this.#options.dir, "readers.json");
+    writeFileSync(file, JSON.stringify(readers, null, 2));
+    const env = {
+      ...this.#domain,
+      EA_PORT: "0",
+      EA_HOST: "127.0.0.1",
+      READERS_FILE: file,
+      GRACE_SECONDS: `${Math.min(...this.#options.grid.feeders.map(({ terms }) => terms.graceSeconds))}`,
+    };
+    const url = await this.#processes.start("adapter", process.execPath, [at("adapter/src/cli.ts")], env, listeningUrl);
+    this.links.adapter = url;
+    return url;
+  }
+
+  /** The job's spec with the deployed Operator filled in, as an operator would when adding it to a node. */
+  #writeJob(operator: Hex): { file: string; specId: Hex } {
+    const template = readFileSync(at("jobs/specs/lot-readings.toml"), "utf8");
+    const id = template.match(/^externalJobID\s*=\s*"([0-9a-f-]{36})"/m)?.[1];
+    if (!id) throw new BijuliError("bad-spec", "jobs/specs/lot-readings.toml has no externalJobID");
+    const file = join(this.#options.dir, "lot-readings.toml");
+    writeFileSync(file, template.replace(/^(contractAddress\s*=\s*)"[^"]*"/m, `$1"${operator}"`));
+    // A job's id on chain: its UUID's 32 hex digits as ASCII.
+    return { file, specId: `0x${Buffer.from(id.replaceAll("-", ""), "ascii").toString("hex")}` };
+  }
+
+  async #startNode(rpcUrl: string, adapterUrl: string, job: string, key: string): Promise<void> {
+    const { lots, dir, queueUrl } = this.#options;
+    const until = (feeder: SetUpFeeder) => (lots === undefined ? {} : { until: `${feeder.firstLot + BigInt(lots) - 1n}` });
+    const env: Record<string, string> = {
+      ...this.#domain,
+      RPC_URL: rpcUrl,
+      POLL_INTERVAL_MS: `${BLOCK_MS / 2}`,
+      JOBS: job,
+      BRIDGES: JSON.stringify({ bijuli: adapterUrl }),
+      NODE_KEY: key,
+      DATA_DIR: join(dir, "node"),
+      MARKET_ADDRESS: this.book.market,
+      OPEN_FEEDERS: JSON.stringify(this.feeders.map((feeder) => ({ feeder: feeder.feeder, ...until(feeder) }))),
+      NODE_HOST: "127.0.0.1",
+      NODE_PORT: "0",
+      ...(queueUrl ? { QUEUE_URL: queueUrl } : {}),
+    };
+    this.links.node = await this.#processes.start("node", process.execPath, [at("jobs/src/cli.ts"), "start"], env, listeningUrl);
+    await untilReady("node", new URL("/ready", this.links.node));
+  }
+}
+
+/** Asks until the part says that it is ready. */
+async function untilReady(name: string, url: URL): Promise<void> {
+  const deadline = performance.now() + READY_MS;
+  for (let said = "no answer"; performance.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+      if (response.ok) return;
+      said = `${response.status} ${(await response.text()).slice(0, 200)}`;
+    } catch (error) {
+      said = (error as Error).message;
+    }
+    if (performance.now() + 50 >= deadline) throw new BijuliError("part-failed", `${name} was not ready within ${READY_MS / 1000} s: ${said}`);
+  }
+}

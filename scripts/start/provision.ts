@@ -1,0 +1,131 @@
+import { EnergyMarketAbi, LinkTokenAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
+import { type AddressBook, deploy } from "@bijuli/contracts";
+import { BijuliError, type Hex, lotBefore, readingFromJson } from "@bijuli/protocol";
+import { AbiCoder, Contract, JsonRpcProvider, NonceManager, Wallet } from "ethers";
+import { DEV_KEY } from "./chain.ts";
+import { type Feeder, type Grid, type GridMeter, metersOf } from "./grid.ts";
+import { rpc } from "./rpc.ts";
+
+const ETHER = 10n ** 18n;
+const ROLES = { plant: 0, distributor: 1, consumer: 2 } as const;
+/** The consumers of a feeder are listed in portions that fit a block. */
+const PORTION = 100;
+/** Paid for each request, and what a feeder starts with: 100,000 requests. */
+const LINK_PAYMENT = ETHER / 10n;
+const LINK_BALANCE = 10_000n * ETHER;
+
+/** What the readers said of themselves: GET /identity. */
+export interface Identity {
+  serial: string;
+  meterId: Hex;
+  signer: string;
+  /** The signed reading of the lot before the meter's first. */
+  opening: { reading: unknown; signature: Hex } | null;
+}
+
+/** A feeder as it stands on chain. */
+export interface SetUpFeeder {
+  name: string;
+  feeder: Hex;
+  firstLot: bigint;
+  lotsPerClearing: number;
+}
+
+/** The regulator's hand on a local chain: deploys, registers, joins, funds. */
+export class Provisioner {
+  readonly #url: string;
+  readonly #provider: JsonRpcProvider;
+  readonly #regulator: NonceManager;
+  #book: AddressBook | undefined;
+
+  constructor(url: string) {
+    this.#url = url;
+    this.#provider = new JsonRpcProvider(url, undefined, { staticNetwork: true, cacheTimeout: -1, pollingInterval: 25 });
+    this.#regulator = new NonceManager(new Wallet(DEV_KEY, this.#provider));
+  }
+
+  get book(): AddressBook {
+    return this.#book!;
+  }
+
+  async deploy(lotSeconds: number, nodeAddress: string): Promise<AddressBook> {
+    this.#book = await deploy(this.#regulator, { lotSeconds, nodes: [nodeAddress] });
+    await this.#fund(nodeAddress, 1_000n * ETHER);
+    return this.#book;
+  }
+
+  /** Registers a feeder's meters, brings its accounts in by their own transactions, and sets its terms. */
+  async setUp(grid: Grid, feeder: Feeder, identities: ReadonlyMap<string, Identity>, specId: Hex): Promise<SetUpFeeder> {
+    const meters = metersOf(grid, feeder);
+    const book = this.book;
+    const registry = new Contract(book.registry, MeterRegistryAbi, this.#regulator);
+    const market = new Contract(book.market, EnergyMarketAbi, this.#regulator);
+    const link = new Contract(book.link, LinkTokenAbi, this.#regulator);
+
+    let firstLot = 0n;
+    for (const meter of meters) {
+      const { opening, signer } = identities.get(meter.serial)!;
+      if (!opening) throw new BijuliError("no-opening", `meter ${meter.serial}: its reader has no opening reading yet`);
+      const reading = readingFromJson(opening.reading);
+      const sworn = { ...reading, energies: (opening.reading as { energies: string }).energies };
+      await mined(registry.registerMeter!(signer, capacity(meter.capacityWatts, grid.lotSeconds), sworn, opening.signature));
+      if (lotBefore(reading) + 2n > firstLot) firstLot = lotBefore(reading) + 2n;
+    }
+
+    const id: Hex = await market.createFeeder!.staticCall(feeder.name);
+    await mined(market.createFeeder!(feeder.name));
+    const accounts = await Promise.all(meters.map((meter) => this.#join(id, meter)));
+    const of = (role: GridMeter["role"]) => meters.flatMap((meter, i) => (meter.role === role ? [{ meter, account: accounts[i]! }] : []));
+
+    const lotsPerClearing = feeder.lotsPerClearing ?? grid.lotsPerClearing;
+    const { openDelaySeconds, estimateSeconds, abandonSeconds, repeatSeconds, freeRepeats, ...terms } = feeder.terms;
+    await mined(
+      market.setCharter!(
+        id,
+        firstLot,
+        { ...terms, lotsPerClearing, openDelay: openDelaySeconds, estimateSeconds, abandonSeconds, repeatSeconds, freeRepeats },
+        of("distributor")[0]!.account,
+        of("plant").map(({ meter, account }) => ({ account, pricePerKWh: meter.pricePerKWh })),
+      ),
+    );
+    const consumers = of("consumer").map(({ account }) => account);
+    for (let at = 0; at < consumers.length; at += PORTION) {
+      await mined(market.listConsumers!(id, firstLot, consumers.slice(at, at + PORTION)));
+    }
+    await mined(market.setOperators!(id, [{ operator: book.operator, specId, payment: LINK_PAYMENT }]));
+    await mined(link.transferAndCall!(book.market, LINK_BALANCE, AbiCoder.defaultAbiCoder().encode(["bytes32"], [id])));
+    return { name: feeder.name, feeder: id, firstLot, lotsPerClearing };
+  }
+
+  /** The account joins by its own transaction, as it must anywhere, and pays its deposit. */
+  async #join(feeder: Hex, meter: GridMeter): Promise<bigint> {
+    const owner = meter.account ?? Wallet.createRandom().address;
+    // A local chain lets us act for an address whose key we do not hold.
+    await rpc(this.#url, "hardhat_impersonateAccount", [owner]);
+    await this.#fund(owner, ETHER + meter.deposit);
+    const market = new Contract(this.book.market, EnergyMarketAbi, await this.#provider.getSigner(owner));
+    const limit = meter.role === "plant" ? 0n : 2n ** 64n - 1n;
+    const account: bigint = await market.join!.staticCall(feeder, meter.meterId, ROLES[meter.role], limit);
+    await mined(market.join!(feeder, meter.meterId, ROLES[meter.role], limit));
+    if (meter.deposit > 0n) await mined(market.deposit!(account, { value: meter.deposit }));
+    return account;
+  }
+
+  async #fund(address: string, wei: bigint): Promise<void> {
+    const held = await this.#provider.getBalance(address);
+    await rpc(this.#url, "hardhat_setBalance", [address, `0x${(held + wei).toString(16)}`]);
+  }
+
+  close(): void {
+    this.#provider.destroy();
+  }
+}
+
+/** What a rated power allows in a lot, in Units: watts · seconds / 0.36 J, rounded up. */
+function capacity(watts: number, lotSeconds: number): bigint {
+  return (BigInt(watts) * BigInt(lotSeconds) * 100n + 35n) / 36n;
+}
+
+async function mined(sent: Promise<{ wait(): Promise<unknown> }>): Promise<void> {
+  await (await sent).wait();
+}

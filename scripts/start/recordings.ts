@@ -1,0 +1,55 @@
+import { basename } from "node:path";
+import { loadReplay } from "@bijuli/pi-reader";
+import { BijuliError, explain } from "@bijuli/protocol";
+import { type Grid, metersOf } from "./grid.ts";
+
+/** What the grid's recordings fix before anything is started. */
+export interface Span {
+  /** Unix ms of the first sample of all; undefined where every meter is simulated. */
+  originMs: number | undefined;
+  /** The most lots that can clear; undefined where every meter is simulated. */
+  lots: number | undefined;
+}
+
+/**
+ * Reads every recording that the grid names.
+ * @throws BijuliError bad-grid or bad-recording: one line that names file and field
+ */
+export function checkRecordings(grid: Grid): Span {
+  const name = basename(grid.file);
+  let span: { originMs: number; firstLot: bigint; lastLot: bigint } | undefined;
+  for (const meter of grid.feeders.flatMap((feeder) => metersOf(grid, feeder))) {
+    if (!("replay" in meter.source)) continue;
+    let replay: ReturnType<typeof loadReplay>;
+    try {
+      replay = loadReplay(meter.source.replay, grid.lotSeconds);
+    } catch (error) {
+      const where = `${name}: ${meter.path}.source.replay`;
+      throw new BijuliError("bad-recording", `${where}: ${explain(error)}`, { cause: error });
+    }
+    span = {
+      originMs: Math.min(span?.originMs ?? replay.beginMs, replay.beginMs),
+      // A feeder clears from the lot in which its last meter begins to the one in which its first meter ends.
+      firstLot: span && span.firstLot > replay.firstLot ? span.firstLot : replay.firstLot,
+      lastLot: span && span.lastLot < replay.lastLot ? span.lastLot : replay.lastLot,
+    };
+  }
+  if (!span) return { originMs: undefined, lots: undefined };
+  const lots = Number(span.lastLot - span.firstLot) + 1;
+  if (lots < 1) throw new BijuliError("bad-grid", `${name}: the recordings have no lot in common`);
+  return { originMs: span.originMs, lots };
+}
+
+/** @throws BijuliError bad-option where exactly so many lots cannot clear */
+export function checkLots(grid: Grid, asked: number, span: Span): void {
+  const name = basename(grid.file);
+  if (span.lots !== undefined && asked > span.lots) {
+    throw new BijuliError("bad-option", `--lots: ${asked} lots were asked for, but the recording in ${name} has ${span.lots}`);
+  }
+  for (const feeder of grid.feeders) {
+    const least = feeder.lotsPerClearing ?? grid.lotsPerClearing;
+    if (asked < least) {
+      throw new BijuliError("bad-option", `--lots: ${asked} lots were asked for, but feeder ${feeder.name} clears at least ${least} at a time (lotsPerClearing)`);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { once } from "node:events";
+import { parseArgs } from "node:util";
+import { BijuliError, ExitCode, explain, loadSettings, openClock, readingDomain, settingsHelp } from "@bijuli/protocol";
+import { pino } from "pino";
+import { readKey } from "../keyFile.ts";
+import { Meter } from "../meter.ts";
+import { Metrics } from "../metrics.ts";
+import { openSource } from "../openSource.ts";
+import { isLoopback, readerServer } from "../server.ts";
+import { readerSettings } from "../settings.ts";
+import { keySigner } from "../signer.ts";
+import { Store } from "../store.ts";
+import { version } from "../version.ts";
+import type { Command } from "./command.ts";
+
+/** Connections get this long to finish after SIGTERM. */
+const DRAIN_MS = 3000;
+
+export const serve: Command = {
+  help: `serve: measures, closes and signs lots, and answers over HTTP until SIGTERM or SIGINT
+
+Settings (environment):
+${settingsHelp(readerSettings)}
+`,
+  async run(args) {
+    parseArgs({ args, options: {}, strict: true });
+    const settings = loadSettings(readerSettings);
+    if (!isLoopback(settings.READER_HOST) && settings.READER_TOKEN === undefined) {
+      throw new BijuliError(
+        "no-token",
+        `READER_HOST=${settings.READER_HOST} is beyond loopback and READER_TOKEN is missing`,
+        {
+          remedy: "consumption is personal data: set a token, or listen on 127.0.0.1",
+        },
+      );
+    }
+    const signer = keySigner(readKey({ key: settings.READER_KEY, file: settings.READER_KEY_FILE }));
+    const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });
+    const clock = openClock(settings.BIJULI_CLOCK);
+    const logger = pino(
+      { level: settings.LOG_LEVEL, base: { part: "reader", serial: settings.READER_SERIAL } },
+      pino.destination({ fd: 2, sync: true }),
+    );
+
+    const store = Store.open(settings.READER_STORE);
+    const stop = new AbortController();
+    try {
+      const began = Number(store.get("began") ?? clock.nowMs());
+      const source = openSource(settings.READER_SOURCE, clock, settings.LOT_SECONDS, began);
+      const meter = new Meter({
+        serial: settings.READER_SERIAL,
+        domain,
+        lotSeconds: settings.LOT_SECONDS,
+        signer,
+        source,
+        store,
+      });
+      // Only now is it certain that the store is this meter's.
+      if (store.get("began") === undefined) store.set({ began: String(began) });
+
+      const metrics = new Metrics(meter);
+      const server = readerServer({ meter, clock, version, token: settings.READER_TOKEN, metrics });
+      await listen(server, settings.READER_HOST, settings.READER_PORT);
+      const address = server.address() as { address: string; port: number; family: string };
+      const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+      logger.info({ url: `http://${host}:${address.port}`, signer: signer.address }, "listening");
+
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
+      await meter.run(stop.signal, (error) => {
+        metrics.closeFailures++;
+        logger.error({ err: error }, explain(error));
+      });
+      logger.info("stopping");
+      server.close();
+      server.closeIdleConnections();
+      await Promise.race([once(server, "close"), new Promise((done) => setTimeout(done, DRAIN_MS).unref())]);
+      server.closeAllConnections();
+      return ExitCode.OK;
+    } finally {
+      store.close();
+    }
+  },
+};
+
+async function listen(server: import("node:http").Server, host: string, port: number): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const why = code === "EADDRINUSE" ? "is in use" : code === "EACCES" ? "needs more rights" : "cannot be listened on";
+    throw new BijuliError("cannot-listen", `READER_PORT=${port} on ${host} ${why}`, {
+      cause: code === "EADDRINUSE" ? undefined : cause,
+      remedy: "choose another port, or stop what has it",
+    });
+  }
+}

@@ -1,0 +1,51 @@
+import { defineSettings, from, meterIdOf } from "@bijuli/protocol";
+import { z } from "zod";
+
+/** All that the reader reads from its environment. */
+export const readerSettings = defineSettings({
+  READER_SERIAL: {
+    schema: from.text.superRefine((serial, context) => {
+      try {
+        meterIdOf(serial);
+      } catch (error) {
+        context.addIssue({ code: "custom", message: (error as Error).message });
+      }
+    }),
+    description: "the meter's serial, 1–64 bytes; on chain it is known by its hash",
+  },
+  READER_KEY: {
+    schema: from.privateKey.optional(),
+    description: "the private key that signs: 0x and 64 hex digits; or use READER_KEY_FILE",
+    secret: true,
+  },
+  READER_KEY_FILE: { schema: from.optionalText, description: "a file with the private key, as keygen writes it" },
+  READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
+  READER_SOURCE: { schema: from.text, description: "what measures: replay:FILE.csv or simulate:{…}" },
+  READER_HOST: {
+    schema: from.text,
+    default: "127.0.0.1",
+    description: "address to listen on; beyond loopback only with READER_TOKEN",
+  },
+  READER_PORT: { schema: from.port, default: "8420", description: "port to listen on; 0 takes a free one" },
+  READER_TOKEN: {
+    schema: from.optionalText,
+    description: "bearer token that every request but /health must carry",
+    secret: true,
+  },
+  CHAIN_ID: { schema: from.bigint, description: "chain of the registry: part of what is signed" },
+  REGISTRY_ADDRESS: { schema: from.address, description: "the MeterRegistry's address: part of what is signed" },
+  LOT_SECONDS: {
+    schema: from.integer(1, 86_400),
+    default: "300",
+    description: "length of a lot in seconds, as the registry has it",
+  },
+  BIJULI_CLOCK: {
+    schema: from.optionalText,
+    description: "file of a shared virtual clock; without it, the machine's time",
+  },
+  LOG_LEVEL: {
+    schema: from.text.pipe(z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])),
+    default: "info",
+    description: "fatal, error, warn, info, debug, trace or silent",
+  },
+});

@@ -1,10 +1,11 @@
 // `npm start`: a whole network on one machine. See HELP in start/options.ts.
-import { fileURLToPath } from "node:url";
+
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { BijuliError, ExitCode, explain } from "@bijuli/protocol";
 import { compile } from "../contracts/scripts/compile.ts";
-import { readGrid } from "./start/grid.ts";
 import { follow } from "./start/follow.ts";
+import { readGrid } from "./start/grid.ts";
 import { Network } from "./start/network.ts";
 import { HELP, type Options, parseOptions } from "./start/options.ts";
 import { Page } from "./start/page.ts";
@@ -51,7 +52,8 @@ async function main(options: Options): Promise<void> {
     network = new Network({
       grid,
       dir: resolve(options.dir),
-      originMs: span.originMs ?? Date.now(),
+      // A simulation begins on a lot's start, so that its first lot is whole.
+      originMs: span.originMs ?? Math.floor(Date.now() / (1000 * grid.lotSeconds)) * 1000 * grid.lotSeconds,
       speed: options.speed,
       lots: options.lots,
       rpcPort: options.rpcPort,
@@ -65,7 +67,11 @@ async function main(options: Options): Promise<void> {
     page.say(`running at ${options.speed} times real time`);
     for (const feeder of grid.feeders) {
       const { terms } = feeder;
-      say(`         feeder ${feeder.name}: ${Object.entries(terms).map(([key, value]) => `${key} ${value}`).join(", ")}`);
+      say(
+        `         feeder ${feeder.name}: ${Object.entries(terms)
+          .map(([key, value]) => `${key} ${value}`)
+          .join(", ")}`,
+      );
     }
 
     const lots = follow(network, grid, {
@@ -93,7 +99,8 @@ try {
   process.exitCode = ExitCode.OK;
 } catch (error) {
   say(`bijuli: ${explain(error)}`);
-  const usage = error instanceof BijuliError && ["bad-option", "bad-grid", "bad-recording", "port-in-use"].includes(error.code);
+  const usage =
+    error instanceof BijuliError && ["bad-option", "bad-grid", "bad-recording", "port-in-use"].includes(error.code);
   process.exitCode = usage ? ExitCode.USAGE : ExitCode.FATAL;
 }
 // Sockets kept alive and timers of libraries must not hold a stopped network open.

@@ -169,11 +169,13 @@ function idOf(grid: Grid, path: string, serial: string): Hex {
 }
 
 /** The first problem as `field: what is wrong`; an unknown key is named as the field that it is. */
-function firstProblem(issues: readonly z.core.$ZodIssue[]): string {
+export function firstProblem(issues: readonly z.core.$ZodIssue[], within = ""): string {
   const issue = issues[0]!;
   const field = (path: readonly PropertyKey[]) =>
-    path.map((key, i) => (typeof key === "number" ? `[${key}]` : `${i ? "." : ""}${String(key)}`)).join("") ||
-    "(top level)";
+    path.reduce<string>(
+      (at, key) => (typeof key === "number" ? `${at}[${key}]` : `${at}${at ? "." : ""}${String(key)}`),
+      within,
+    ) || "(top level)";
   if (issue.code === "unrecognized_keys") return `${field([...issue.path, issue.keys[0]!])}: unknown key`;
   const message =
     issue.message.startsWith("Invalid input: expected") && issue.message.endsWith("received undefined")

@@ -1,5 +1,5 @@
-import { EnergyMarketAbi, LinkTokenAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { type AddressBook, deploy } from "@bijuli/contracts";
+import { EnergyMarketAbi, LinkTokenAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { BijuliError, type Hex, lotBefore, readingFromJson } from "@bijuli/protocol";
 import { AbiCoder, Contract, JsonRpcProvider, NonceManager, Wallet } from "ethers";
 import { DEV_KEY } from "./chain.ts";
@@ -40,7 +40,11 @@ export class Provisioner {
 
   constructor(url: string) {
     this.#url = url;
-    this.#provider = new JsonRpcProvider(url, undefined, { staticNetwork: true, cacheTimeout: -1, pollingInterval: 25 });
+    this.#provider = new JsonRpcProvider(url, undefined, {
+      staticNetwork: true,
+      cacheTimeout: -1,
+      pollingInterval: 25,
+    });
     this.#regulator = new NonceManager(new Wallet(DEV_KEY, this.#provider));
   }
 
@@ -55,7 +59,12 @@ export class Provisioner {
   }
 
   /** Registers a feeder's meters, brings its accounts in by their own transactions, and sets its terms. */
-  async setUp(grid: Grid, feeder: Feeder, identities: ReadonlyMap<string, Identity>, specId: Hex): Promise<SetUpFeeder> {
+  async setUp(
+    grid: Grid,
+    feeder: Feeder,
+    identities: ReadonlyMap<string, Identity>,
+    specId: Hex,
+  ): Promise<SetUpFeeder> {
     const meters = metersOf(grid, feeder);
     const book = this.book;
     const registry = new Contract(book.registry, MeterRegistryAbi, this.#regulator);
@@ -68,14 +77,17 @@ export class Provisioner {
       if (!opening) throw new BijuliError("no-opening", `meter ${meter.serial}: its reader has no opening reading yet`);
       const reading = readingFromJson(opening.reading);
       const sworn = { ...reading, energies: (opening.reading as { energies: string }).energies };
-      await mined(registry.registerMeter!(signer, capacity(meter.capacityWatts, grid.lotSeconds), sworn, opening.signature));
+      await mined(
+        registry.registerMeter!(signer, capacity(meter.capacityWatts, grid.lotSeconds), sworn, opening.signature),
+      );
       if (lotBefore(reading) + 2n > firstLot) firstLot = lotBefore(reading) + 2n;
     }
 
     const id: Hex = await market.createFeeder!.staticCall(feeder.name);
     await mined(market.createFeeder!(feeder.name));
     const accounts = await Promise.all(meters.map((meter) => this.#join(id, meter)));
-    const of = (role: GridMeter["role"]) => meters.flatMap((meter, i) => (meter.role === role ? [{ meter, account: accounts[i]! }] : []));
+    const of = (role: GridMeter["role"]) =>
+      meters.flatMap((meter, i) => (meter.role === role ? [{ meter, account: accounts[i]! }] : []));
 
     const lotsPerClearing = feeder.lotsPerClearing ?? grid.lotsPerClearing;
     const { openDelaySeconds, estimateSeconds, abandonSeconds, repeatSeconds, freeRepeats, ...terms } = feeder.terms;
@@ -83,7 +95,15 @@ export class Provisioner {
       market.setCharter!(
         id,
         firstLot,
-        { ...terms, lotsPerClearing, openDelay: openDelaySeconds, estimateSeconds, abandonSeconds, repeatSeconds, freeRepeats },
+        {
+          ...terms,
+          lotsPerClearing,
+          openDelay: openDelaySeconds,
+          estimateSeconds,
+          abandonSeconds,
+          repeatSeconds,
+          freeRepeats,
+        },
         of("distributor")[0]!.account,
         of("plant").map(({ meter, account }) => ({ account, pricePerKWh: meter.pricePerKWh })),
       ),

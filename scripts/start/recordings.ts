@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import { loadReplay } from "@bijuli/pi-reader";
+import { loadReplay, simulationOptions } from "@bijuli/pi-reader";
 import { BijuliError, explain } from "@bijuli/protocol";
-import { type Grid, metersOf } from "./grid.ts";
+import { firstProblem, type Grid, metersOf } from "./grid.ts";
 
 /** What the grid's recordings fix before anything is started. */
 export interface Span {
@@ -12,14 +12,22 @@ export interface Span {
 }
 
 /**
- * Reads every recording that the grid names.
+ * Reads every recording that the grid names, and the options of every simulation.
  * @throws BijuliError bad-grid or bad-recording: one line that names file and field
  */
 export function checkRecordings(grid: Grid): Span {
   const name = basename(grid.file);
   let span: { originMs: number; firstLot: bigint; lastLot: bigint } | undefined;
   for (const meter of grid.feeders.flatMap((feeder) => metersOf(grid, feeder))) {
-    if (!("replay" in meter.source)) continue;
+    if ("simulate" in meter.source) {
+      const parsed = simulationOptions.safeParse(meter.source.simulate);
+      if (!parsed.success)
+        throw new BijuliError(
+          "bad-grid",
+          `${name}: ${firstProblem(parsed.error.issues, `${meter.path}.source.simulate`)}`,
+        );
+      continue;
+    }
     let replay: ReturnType<typeof loadReplay>;
     try {
       replay = loadReplay(meter.source.replay, grid.lotSeconds);
@@ -44,12 +52,18 @@ export function checkRecordings(grid: Grid): Span {
 export function checkLots(grid: Grid, asked: number, span: Span): void {
   const name = basename(grid.file);
   if (span.lots !== undefined && asked > span.lots) {
-    throw new BijuliError("bad-option", `--lots: ${asked} lots were asked for, but the recording in ${name} has ${span.lots}`);
+    throw new BijuliError(
+      "bad-option",
+      `--lots: ${asked} lots were asked for, but the recording in ${name} has ${span.lots}`,
+    );
   }
   for (const feeder of grid.feeders) {
     const least = feeder.lotsPerClearing ?? grid.lotsPerClearing;
     if (asked < least) {
-      throw new BijuliError("bad-option", `--lots: ${asked} lots were asked for, but feeder ${feeder.name} clears at least ${least} at a time (lotsPerClearing)`);
+      throw new BijuliError(
+        "bad-option",
+        `--lots: ${asked} lots were asked for, but feeder ${feeder.name} clears at least ${least} at a time (lotsPerClearing)`,
+      );
     }
   }
 }

@@ -1,4 +1,4 @@
-import { type Clock, lotEnd, lotOf, lotStart } from "@bijuli/protocol";
+import { type Clock, lotEnd, lotOf, lotStart, Quality } from "@bijuli/protocol";
 import { type LotMeasurement, LotTally } from "./measurement.ts";
 import type { LiveValues, PartHealth, Source } from "./source.ts";
 
@@ -90,7 +90,7 @@ export function measureLot(course: Course, lot: bigint, lotSeconds: number, nowM
   for (const step of course.steps(startMs, untilMs)) {
     const fromMs = Math.max(step.fromMs, startMs);
     const ms = BigInt(Math.min(step.toMs, untilMs) - fromMs);
-    if (step.fromMs === fromMs) tally.countSample();
+    if (step.fromMs === fromMs) tally.countSamples(1);
     const femtojoules = step.power * ms;
     tally.add({
       nanoseconds: ms * NS_PER_MS,
@@ -101,5 +101,6 @@ export function measureLot(course: Course, lot: bigint, lotSeconds: number, nowM
       power: step.power / PICO_PER_MICRO,
     });
   }
-  return tally.measurement(lot, lotSeconds);
+  if (tally.coveredMs < lotSeconds * 1000) tally.flag(Quality.GAP);
+  return tally.measurement(lot);
 }

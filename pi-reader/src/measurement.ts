@@ -1,5 +1,3 @@
-import { Quality } from "@bijuli/protocol";
-
 /**
  * Energy is summed in femtojoules, as integers: 1 fJ = 1 µW · 1 ns = 1 pW · 1 ms, so that neither a sample nor a
  * duration is ever rounded. One Unit (0.36 J) is exactly this many.
@@ -41,11 +39,32 @@ export interface Stretch {
   power?: bigint | undefined;
 }
 
+/** A tally as text, for checkpoints. */
+export type SpreadTallyState = [min: string, max: string, weighted: string, weight: string];
+export interface LotTallyState {
+  forward: string;
+  reverse: string;
+  nanoseconds: string;
+  samples: number;
+  quality: number;
+  voltage: SpreadTallyState;
+  current: SpreadTallyState;
+  power: SpreadTallyState;
+}
+
 class SpreadTally {
   #min = 0n;
   #max = 0n;
   #weighted = 0n;
   #weight = 0n;
+
+  constructor(state: SpreadTallyState = ["0", "0", "0", "0"]) {
+    const [min, max, weighted, weight] = state;
+    this.#min = BigInt(min);
+    this.#max = BigInt(max);
+    this.#weighted = BigInt(weighted);
+    this.#weight = BigInt(weight);
+  }
 
   add(value: bigint, nanoseconds: bigint): void {
     if (this.#weight === 0n || value < this.#min) this.#min = value;
@@ -57,18 +76,34 @@ class SpreadTally {
   get spread(): Spread | undefined {
     return this.#weight === 0n ? undefined : { min: this.#min, mean: this.#weighted / this.#weight, max: this.#max };
   }
+
+  get state(): SpreadTallyState {
+    return [this.#min.toString(), this.#max.toString(), this.#weighted.toString(), this.#weight.toString()];
+  }
 }
 
 /** Sums stretches of one lot. */
 export class LotTally {
-  #forward = 0n;
-  #reverse = 0n;
-  #nanoseconds = 0n;
-  #samples = 0;
-  #quality = 0;
-  readonly #voltage = new SpreadTally();
-  readonly #current = new SpreadTally();
-  readonly #power = new SpreadTally();
+  #forward: bigint;
+  #reverse: bigint;
+  #nanoseconds: bigint;
+  #samples: number;
+  #quality: number;
+  readonly #voltage: SpreadTally;
+  readonly #current: SpreadTally;
+  readonly #power: SpreadTally;
+
+  /** A new lot, or one that a checkpoint kept. */
+  constructor(state?: LotTallyState) {
+    this.#forward = BigInt(state?.forward ?? 0);
+    this.#reverse = BigInt(state?.reverse ?? 0);
+    this.#nanoseconds = BigInt(state?.nanoseconds ?? 0);
+    this.#samples = state?.samples ?? 0;
+    this.#quality = state?.quality ?? 0;
+    this.#voltage = new SpreadTally(state?.voltage);
+    this.#current = new SpreadTally(state?.current);
+    this.#power = new SpreadTally(state?.power);
+  }
 
   add(stretch: Stretch): void {
     this.#forward += stretch.forward;
@@ -79,25 +114,40 @@ export class LotTally {
     if (stretch.power !== undefined) this.#power.add(stretch.power, stretch.nanoseconds);
   }
 
-  countSample(): void {
-    this.#samples++;
+  countSamples(samples: number): void {
+    this.#samples += samples;
   }
 
   flag(bits: number): void {
     this.#quality |= bits;
   }
 
-  /** The lot so far; what `lotSeconds` has more than was covered sets the gap bit. */
-  measurement(lot: bigint, lotSeconds: number): LotMeasurement {
-    const coveredMs = Number(this.#nanoseconds / 1_000_000n);
-    const gap = coveredMs < lotSeconds * 1000 ? Quality.GAP : 0;
+  get coveredMs(): number {
+    return Number(this.#nanoseconds / 1_000_000n);
+  }
+
+  get state(): LotTallyState {
+    return {
+      forward: this.#forward.toString(),
+      reverse: this.#reverse.toString(),
+      nanoseconds: this.#nanoseconds.toString(),
+      samples: this.#samples,
+      quality: this.#quality,
+      voltage: this.#voltage.state,
+      current: this.#current.state,
+      power: this.#power.state,
+    };
+  }
+
+  /** The lot so far, with the bits that were flagged. */
+  measurement(lot: bigint): LotMeasurement {
     const measurement: LotMeasurement = {
       lot,
       forward: this.#forward,
       reverse: this.#reverse,
       samples: this.#samples,
-      coveredMs,
-      quality: this.#quality | gap,
+      coveredMs: this.coveredMs,
+      quality: this.#quality,
     };
     const [voltage, current, power] = [this.#voltage.spread, this.#current.spread, this.#power.spread];
     if (voltage) measurement.voltage = voltage;

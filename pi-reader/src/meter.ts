@@ -149,21 +149,31 @@ export class Meter {
 
   async #closeDue(): Promise<void> {
     this.#begin();
+    const { source } = this;
+    let closed: ClosedLot[] = [];
+    let next = this.openLot;
+    let before: Registers = this.#newest ?? ZERO;
     for (;;) {
-      const through = this.source.closedThrough();
-      const from = this.openLot;
-      if (through === undefined || from === undefined || from > through) return;
-      const closed: ClosedLot[] = [];
-      let before: Registers = this.#newest ?? ZERO;
-      for (let lot = from; lot <= through && closed.length < BATCH; lot++) {
-        const lotClosed = this.#close(this.source.measured(lot), before);
-        closed.push(lotClosed);
-        before = lotClosed;
+      const through = source.closedThrough();
+      if (through === undefined || next === undefined || next > through) break;
+      for (let batch = 0; next <= through && batch < BATCH; next++, batch++) {
+        const one = this.#close(source.measured(next), before);
+        closed.push(one);
+        before = one;
       }
-      this.#store.append(closed);
-      this.#newest = closed.at(-1);
+      if (source.repeatable) {
+        this.#store.append(closed);
+        this.#newest = closed.at(-1);
+        closed = [];
+      }
       await new Promise(setImmediate);
     }
+    const last = closed.at(-1);
+    if (last === undefined) return;
+    // What a live source measured exists only once: all of it, and the checkpoint of what goes on, or nothing.
+    this.#store.append(closed, source.checkpoint?.(last.lot));
+    this.#newest = last;
+    source.stored?.(last.lot);
   }
 
   /** Registers at a lot's end, signed. */

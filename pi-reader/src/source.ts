@@ -29,6 +29,13 @@ export interface Source {
   untilDue(lot: bigint, signal: AbortSignal): Promise<void>;
   health(): PartHealth;
   clockState(): Readonly<Record<string, unknown>> & { readonly state: string };
+  /**
+   * For sources whose measurements exist only once: what must be stored with the lots up to `through`, in the same
+   * transaction, so that a power cut neither loses nor doubles energy. Undefined while later lots wait.
+   */
+  checkpoint?(through?: bigint): string | undefined;
+  /** Lots up to `through` are on the disk. */
+  stored?(through: bigint): void;
   /** True where measured() can be asked again for lots long closed, and must then say the same. */
   readonly repeatable: boolean;
 }

@@ -143,11 +143,14 @@ export class Store {
 
   set(values: Readonly<Record<string, string>>): void {
     this.#transaction(() => {
-      const upsert = this.#db.prepare(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-      );
-      for (const [name, value] of Object.entries(values)) upsert.run(name, value);
+      for (const [name, value] of Object.entries(values)) this.#upsert(name, value);
     });
+  }
+
+  #upsert(name: string, value: string): void {
+    this.#db
+      .prepare("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+      .run(name, value);
   }
 
   /**
@@ -168,9 +171,10 @@ export class Store {
     if (Object.keys(fresh).length > 0) this.set(fresh);
   }
 
-  /** Stores closed lots in one transaction; when this returns they are on the disk. */
-  append(lots: readonly ClosedLot[]): void {
+  /** Stores closed lots, and what goes with them, in one transaction; when this returns they are on the disk. */
+  append(lots: readonly ClosedLot[], checkpoint?: string): void {
     this.#transaction(() => {
+      if (checkpoint !== undefined) this.#upsert("checkpoint", checkpoint);
       for (const lot of lots) {
         this.#insert.run(
           lot.lot,
@@ -205,13 +209,6 @@ export class Store {
   /** The stored lots of from … to, both included, oldest first. */
   lots(from: bigint, to: bigint): ClosedLot[] {
     return (this.#run.all(from, to) as Row[]).map(closedLot);
-  }
-
-  /** Throws when the disk does not take a write. */
-  probe(): void {
-    this.#transaction(() => {
-      this.#db.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', ?)").run(String(Date.now()));
-    });
   }
 
   #transaction(work: () => void): void {

@@ -1,0 +1,267 @@
+import { type Clock, Quality } from "@bijuli/protocol";
+import { Backlog } from "./backlog.ts";
+import { ClockKeeper } from "./clockKeeper.ts";
+import { Integrator } from "./integrator.ts";
+import { LotAssembler, type OpenLotState } from "./lotAssembler.ts";
+import type { LotMeasurement } from "./measurement.ts";
+import { type Sensor, SensorFault, type SensorSample } from "./sensor.ts";
+import type { LiveValues, PartHealth, Source } from "./source.ts";
+
+/** The machine's clocks, as a meter sees them. */
+export interface Timebase {
+  /** Nanoseconds of a clock that never steps. */
+  monotonicNs(): bigint;
+  /** Unix milliseconds of a clock that may. */
+  wallMs(): number;
+  /** Whether the wall clock is synchronised. */
+  synchronised(): boolean;
+}
+
+/** What survives a power cut of a lot that is still open. */
+export interface Checkpoint {
+  open: OpenLotState | undefined;
+  /** Femtojoules that were waiting for a trustworthy clock. */
+  backlog: { forward: string; reverse: string };
+}
+
+export interface LiveSourceOptions {
+  sensor: Sensor;
+  timebase: Timebase;
+  lotSeconds: number;
+  /** How often the sensor is read. */
+  sampleMs: number;
+  /** Two samples further apart than this have a gap between them. */
+  gapLimitMs: number;
+  /** The lot after the newest stored one; undefined for a new meter. */
+  next?: bigint | undefined;
+  checkpoint?: Checkpoint | undefined;
+  /** How long a clock that jumped must be steady to be believed. */
+  confirmMs?: number;
+  onFault?: (fault: Error) => void;
+}
+
+const NS_PER_MS = 1_000_000n;
+/** A sample may be stamped this much before the moment at which it arrives. */
+const LATENCY_NS = 2_000_000_000n;
+/** A sensor that fails is opened again after this long at most. */
+const LONGEST_REOPEN_MS = 30_000;
+
+/** A meter that measures: samples a sensor, integrates on the monotonic clock, lets the wall clock place the lots. */
+export class LiveSource implements Source {
+  readonly repeatable = false;
+  readonly #options: LiveSourceOptions;
+  readonly #keeper: ClockKeeper;
+  readonly #integrator: Integrator;
+  readonly #assembler: LotAssembler;
+  readonly #backlog = new Backlog();
+  /** Energy from before a power cut whose time nobody knows: it goes into the open lot once there is one. */
+  #timeless: { forward: bigint; reverse: bigint };
+  #latest: { sample: SensorSample; atNs: bigint } | undefined;
+  #fault: Error | undefined;
+  #wake: (() => void)[] = [];
+  faults = 0;
+  samples = 0;
+
+  constructor(options: LiveSourceOptions) {
+    this.#options = options;
+    this.#keeper = new ClockKeeper(options.confirmMs === undefined ? undefined : BigInt(options.confirmMs) * NS_PER_MS);
+    this.#integrator = new Integrator(BigInt(options.gapLimitMs) * NS_PER_MS);
+    this.#assembler = new LotAssembler(options.lotSeconds, options.next, options.checkpoint?.open);
+    const { forward, reverse } = options.checkpoint?.backlog ?? { forward: "0", reverse: "0" };
+    this.#timeless = { forward: BigInt(forward), reverse: BigInt(reverse) };
+  }
+
+  get sensor(): Source["sensor"] {
+    return this.#options.sensor.description;
+  }
+
+  get gaps(): number {
+    return this.#integrator.gaps;
+  }
+
+  get clockSteps(): number {
+    return this.#keeper.steps;
+  }
+
+  /** Takes one sample, or notes why there is none, and lets time pass. */
+  async cycle(): Promise<void> {
+    const { sensor, timebase } = this.#options;
+    try {
+      const sample = await sensor.sample();
+      this.observe();
+      this.take(sample, timebase.monotonicNs());
+      this.#fault = undefined;
+    } catch (error) {
+      this.observe();
+      this.#failed(error as Error);
+    }
+  }
+
+  /** Integrates a sample that was read at this monotonic moment. */
+  take(sample: SensorSample, readNs: bigint): void {
+    this.samples++;
+    this.#latest = { sample, atNs: readNs };
+    const piece = this.#integrator.add({ ...sample, atNs: readNs - sample.windowNs / 2n });
+    if (piece === undefined) return;
+    if (!this.#keeper.usable) {
+      this.#backlog.add(piece);
+      return;
+    }
+    this.#assembler.place(piece, this.#clockBits());
+    if (this.#assembler.complete.length > 0) this.#rouse();
+  }
+
+  /** Looks at the clocks; places what waited for them; closes lots that ended without a sample. */
+  observe(): void {
+    const { timebase, gapLimitMs } = this.#options;
+    const now = timebase.monotonicNs();
+    const stepped = this.#keeper.observe(now, timebase.wallMs(), timebase.synchronised());
+    if (!this.#keeper.usable) return;
+    this.#assembler.setOffset(this.#keeper.offsetNs!);
+    if (stepped) this.#assembler.interrupt(Quality.CLOCK_ADJUSTED);
+    for (const piece of this.#backlog.drain()) this.#assembler.place(piece, this.#clockBits());
+    if (this.#assembler.open !== undefined && (this.#timeless.forward > 0n || this.#timeless.reverse > 0n)) {
+      this.#assembler.addTimeless(this.#timeless.forward, this.#timeless.reverse);
+      this.#assembler.flag(Quality.CLOCK_INVALID);
+      this.#timeless = { forward: 0n, reverse: 0n };
+    }
+    this.#assembler.passTo(now - BigInt(gapLimitMs) * NS_PER_MS - LATENCY_NS, this.#clockBits());
+    if (this.#assembler.complete.length > 0) this.#rouse();
+  }
+
+  #failed(error: Error): void {
+    this.faults++;
+    if (this.#fault?.message !== error.message) this.#options.onFault?.(error);
+    this.#fault = error;
+    const kind = error instanceof SensorFault ? error.kind : "absent";
+    this.#assembler.flag(Quality.SENSOR_FAULT | (kind === "invalid" || kind === "range" ? Quality.DATA_INVALID : 0));
+    // What a chip says after a reset does not continue what it said before.
+    if (kind !== "absent") this.#integrator.interrupt();
+  }
+
+  #clockBits(): number {
+    return this.#keeper.state === "holdover" ? Quality.CLOCK_INVALID : 0;
+  }
+
+  /** Samples until aborted. A sensor that fails is opened anew, ever less often. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { sensor, sampleMs } = this.#options;
+    let reopenMs = 0;
+    while (!signal.aborted) {
+      const began = performance.now();
+      if (reopenMs > 0) {
+        try {
+          await sensor.open();
+          reopenMs = 0;
+        } catch (error) {
+          this.observe();
+          this.#failed(error as Error);
+          await pause(Math.min(reopenMs, LONGEST_REOPEN_MS), signal);
+          reopenMs = Math.min(reopenMs * 2, LONGEST_REOPEN_MS);
+          continue;
+        }
+      }
+      await this.cycle();
+      if (this.#fault !== undefined) reopenMs = Math.max(sampleMs, 100);
+      await pause(Math.max(sampleMs - (performance.now() - began), 0), signal);
+    }
+    await sensor.close();
+  }
+
+  firstLot(): bigint | undefined {
+    return this.#assembler.complete[0]?.lot ?? this.#assembler.open;
+  }
+
+  closedThrough(): bigint | undefined {
+    return this.#assembler.complete.at(-1)?.lot;
+  }
+
+  measured(lot: bigint): LotMeasurement {
+    const complete = this.#assembler.complete;
+    const found = complete.length > 0 ? complete[Number(lot - complete[0]!.lot)] : undefined;
+    const measurement = found ?? this.#assembler.measurement();
+    if (measurement?.lot !== lot) throw new Error(`lot ${lot} was not measured; ${measurement?.lot} is open`);
+    return measurement;
+  }
+
+  /** The open lot as it stands; undefined while completed lots wait to be stored, for it would skip them. */
+  checkpoint(through?: bigint): string | undefined {
+    const last = this.closedThrough();
+    if (last !== undefined && (through === undefined || last > through)) return undefined;
+    const { forward, reverse } = this.#backlog.energy;
+    const checkpoint: Checkpoint = {
+      open: this.#assembler.state,
+      backlog: {
+        forward: (forward + this.#timeless.forward).toString(),
+        reverse: (reverse + this.#timeless.reverse).toString(),
+      },
+    };
+    return JSON.stringify(checkpoint);
+  }
+
+  /** Lots up to `through` are on the disk. */
+  stored(through: bigint): void {
+    this.#assembler.release(through);
+  }
+
+  live(): LiveValues | undefined {
+    const { timebase, gapLimitMs } = this.#options;
+    if (this.#latest === undefined) return undefined;
+    if (timebase.monotonicNs() - this.#latest.atNs > BigInt(gapLimitMs) * NS_PER_MS) return undefined;
+    const { voltage, current, power } = this.#latest.sample;
+    return { voltage, current, power };
+  }
+
+  async untilDue(_lot: bigint, signal: AbortSignal): Promise<void> {
+    if (this.#assembler.complete.length > 0) return;
+    await new Promise<void>((resolve) => {
+      this.#wake.push(resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  #rouse(): void {
+    const wake = this.#wake;
+    this.#wake = [];
+    for (const resolve of wake) resolve();
+  }
+
+  health(): PartHealth {
+    if (this.#fault !== undefined) return { status: "failing", detail: this.#fault.message };
+    return this.#latest === undefined ? { status: "degraded", detail: "no sample yet" } : { status: "ok" };
+  }
+
+  clockState() {
+    const ms = this.#keeper.wallMs(this.#options.timebase.monotonicNs());
+    return {
+      state: this.#keeper.state,
+      now: ms === undefined ? null : new Date(ms).toISOString(),
+      steps: this.#keeper.steps,
+    };
+  }
+
+  /** The trusted wall clock for what only shows or waits: never for energy. */
+  get clock(): Clock {
+    const { timebase } = this.#options;
+    const nowMs = () => this.#keeper.wallMs(timebase.monotonicNs()) ?? timebase.wallMs();
+    return {
+      nowMs,
+      started: () => this.#keeper.usable,
+      realMs: (spanMs) => spanMs,
+      sleepUntil: (unixMs, signal) => pause(Math.max(unixMs - nowMs(), 0), signal ?? new AbortController().signal),
+    };
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}

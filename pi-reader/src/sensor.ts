@@ -1,0 +1,39 @@
+/** What a sensor measured in one cycle, in millionths. */
+export interface SensorSample {
+  voltage?: bigint | undefined;
+  current?: bigint | undefined;
+  /** µW, positive towards the load. */
+  power: bigint;
+  /** The values are means over this long before the moment of reading; 0 for an instant. */
+  windowNs: bigint;
+}
+
+/**
+ * Something that measures power. `sample` throws a SensorFault for what a meter must survive: a chip that does not
+ * answer, was reset or is out of range.
+ */
+export interface Sensor {
+  /** What /identity shows: kind, bus, address, configuration; no secrets. */
+  readonly description: Readonly<Record<string, unknown>> & { readonly kind: string };
+  /**
+   * Finds the chip and configures it.
+   * @throws SensorFault when it does not answer or is another one
+   */
+  open(): Promise<void>;
+  sample(): Promise<SensorSample>;
+  close(): Promise<void>;
+}
+
+/** - absent: no answer; wrong-chip: another one answers; reset: lost its configuration; range: beyond what it can measure; invalid: values that cannot be */
+export type FaultKind = "absent" | "wrong-chip" | "reset" | "range" | "invalid";
+
+/** A sensor's trouble, with what to do about it. */
+export class SensorFault extends Error {
+  override readonly name = "SensorFault";
+  readonly kind: FaultKind;
+
+  constructor(kind: FaultKind, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+  }
+}

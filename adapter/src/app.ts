@@ -1,0 +1,134 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import express, { type Express } from "express";
+import type { Logger } from "pino";
+import { errorAnswer } from "./answer.ts";
+import { readJson } from "./http-body.ts";
+import { DEFAULT_JOB_RUN_ID, type JobRunId, jobRunIdOf, parseJobRequest } from "./job-request.ts";
+import type { Roster } from "./meters.ts";
+import type { AdapterMetrics } from "./metrics.ts";
+import { asRefusal, badInput, Refusal } from "./refusal.ts";
+import type { Responder } from "./responder.ts";
+
+export interface AppOptions {
+  roster: Roster;
+  responder: Responder;
+  metrics: AdapterMetrics | undefined;
+  baseUrl: string;
+  maxPayload: number;
+  log: Logger;
+  /** Takes a reading that a meter pushed; returns what to answer. */
+  accept: (body: unknown) => Promise<object>;
+  /** True once the adapter is closing: every answer then ends its connection. */
+  closing: () => boolean;
+  health: () => object;
+  ready: () => { ready: boolean };
+  status: () => object;
+  evidence: () => object;
+}
+
+const HEADERS = {
+  "content-type": "application/json; charset=utf-8",
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+} as const;
+
+/** The adapter's HTTP surface: Express routes, each answer and error in §4's shape. */
+export function buildApp(options: AppOptions): Express {
+  const { roster, responder, metrics, log, maxPayload } = options;
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+
+  /** Answers with a body that is JSON text already. */
+  const send = (response: ServerResponse, status: number, body: string, retryAfter?: number): void => {
+    if (response.headersSent || response.destroyed) return;
+    const headers: OutgoingHttpHeaders = { ...HEADERS, "content-length": Buffer.byteLength(body) };
+    if (retryAfter !== undefined) headers["retry-after"] = Math.ceil(retryAfter);
+    if (options.closing()) headers.connection = "close";
+    response.writeHead(status, headers).end(body);
+  };
+  const refuse = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    error: unknown,
+    jobRunID: JobRunId = DEFAULT_JOB_RUN_ID,
+  ): Refusal => {
+    const refusal = asRefusal(error);
+    logRefusal(log, request, refusal, jobRunID);
+    send(response, refusal.status, errorAnswer(jobRunID, refusal), refusal.retryAfter);
+    return refusal;
+  };
+
+  const router = express.Router({ caseSensitive: true });
+
+  router.post("/", async (request, response) => {
+    const began = performance.now();
+    let jobRunID: JobRunId = DEFAULT_JOB_RUN_ID;
+    let status = 200;
+    let cached = false;
+    try {
+      const body = await readJson(request, maxPayload);
+      jobRunID = jobRunIdOf(body);
+      const parsed = parseJobRequest(body, roster);
+      let answer = responder.answer(jobRunID, parsed);
+      if (answer instanceof Promise) answer = await answer;
+      cached = answer.cached;
+      send(response, 200, answer.body);
+    } catch (error) {
+      status = refuse(request, response, error, jobRunID).status;
+    }
+    metrics?.request(
+      status,
+      cached,
+      (performance.now() - began) / 1000,
+      Number(request.headers["content-length"] ?? 0),
+    );
+  });
+
+  router.post("/readings", async (request, response) => {
+    try {
+      send(response, 200, JSON.stringify(await options.accept(await readJson(request, maxPayload))));
+    } catch (error) {
+      refuse(request, response, error);
+    }
+  });
+
+  router.get("/health", (_request, response) => send(response, 200, JSON.stringify(options.health())));
+  router.get("/ready", (_request, response) => {
+    const state = options.ready();
+    send(response, state.ready ? 200 : 503, JSON.stringify(state));
+  });
+  router.get("/status", (_request, response) => send(response, 200, JSON.stringify(options.status())));
+  router.get("/evidence", (_request, response) => send(response, 200, JSON.stringify(options.evidence())));
+  if (metrics !== undefined) {
+    router.get("/metrics", async (_request, response) => {
+      const text = await metrics.registry.metrics();
+      response.writeHead(200, { ...HEADERS, "content-type": metrics.registry.contentType }).end(text);
+    });
+  }
+
+  app.use(options.baseUrl, router);
+  app.use((request: IncomingMessage, response: ServerResponse) => {
+    request.resume();
+    const what = `${request.method} ${JSON.stringify(request.url?.slice(0, 80))}`;
+    refuse(request, response, new Refusal(404, "not-found", `there is nothing at ${what}`));
+  });
+  // Express reports what it cannot route at all (a malformed path) here; four parameters mark an error handler.
+  app.use((error: unknown, request: IncomingMessage, response: ServerResponse, _next: unknown) => {
+    const { status } = error as { status?: number };
+    refuse(request, response, status !== undefined && status < 500 ? badInput("the path is malformed") : error);
+  });
+  return app;
+}
+
+function logRefusal(log: Logger, request: IncomingMessage, refusal: Refusal, jobRunID: JobRunId): void {
+  const given = request.headers["x-correlation-id"];
+  const correlationId = typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+  const line = { correlationId, jobRunID, statusCode: refusal.status, cause: refusal.code };
+  // A lot that is not over yet is the daily course of things; a bug is not.
+  if (refusal.status === 500) log.error({ ...line, err: refusal.cause }, refusal.message);
+  else if (refusal.code === "lot-open" || refusal.code === "not-yet-read") log.debug(line, refusal.message);
+  else log.warn(line, refusal.message);
+}

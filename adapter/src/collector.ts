@@ -1,0 +1,237 @@
+import { type Clock, lotBefore, lotEnd, type ReadingDomain, registerAt, type SignedReading } from "@bijuli/protocol";
+import type { Logger } from "pino";
+import type { Evidence } from "./evidence.ts";
+import type { Meter } from "./meters.ts";
+import { type ReaderAnswer, ReaderFault, type ReaderHttp } from "./reader-http.ts";
+import { Refusal } from "./refusal.ts";
+import { type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
+import type { Signers } from "./signers.ts";
+import { verifyAnswer } from "./verify.ts";
+
+export interface CollectorOptions {
+  clock: Clock;
+  domain: ReadingDomain;
+  lotSeconds: number;
+  timeoutMs: number;
+  shelf: Shelf;
+  signers: Signers;
+  evidence: Evidence;
+  http: ReaderHttp;
+  log: Logger;
+  /** Told of every call to a reader: its status, or 0 when it gave none. */
+  onReaderCall?: (meter: Meter, status: number, seconds: number) => void;
+  onVerified?: (meter: Meter, entry: ShelfEntry) => void;
+  onRefused?: (meter: Meter, refusal: Refusal) => void;
+}
+
+/** Gets readings from their readers, verifies them, and puts them on the shelf: one call under way per reading. */
+export class Collector {
+  readonly #o: CollectorOptions;
+  readonly #underWay = new Map<string, Promise<ShelfEntry>>();
+
+  constructor(options: CollectorOptions) {
+    this.#o = options;
+  }
+
+  /** Real seconds until a moment of the network's clock, rounded up, at least 1. */
+  secondsUntil(unixSeconds: bigint): number {
+    const { clock } = this.#o;
+    return Math.max(1, Math.ceil(clock.realMs(Number(unixSeconds) * 1000 - clock.nowMs()) / 1000));
+  }
+
+  isOver(lot: bigint): boolean {
+    return lotEnd(lot, this.#o.lotSeconds) * 1000n <= BigInt(Math.floor(this.#o.clock.nowMs()));
+  }
+
+  /** What is on the shelf for a request, shortened to the meter's first lot where that is known. */
+  ready(meter: Meter, lot: bigint, lots: number, key: string): ShelfEntry | undefined {
+    const entry = meter.readings.get(key);
+    if (entry !== undefined || meter.firstLot === undefined) return entry;
+    const since = lot - meter.firstLot + 1n;
+    return since > 0n && since < BigInt(lots) ? meter.readings.get(shelfKey(lot, Number(since))) : undefined;
+  }
+
+  /**
+   * A meter's verified reading of `lots` lots ending with `lot`; of fewer when the meter's first lot came later.
+   * @throws Refusal that names the meter and the cause
+   */
+  obtain(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry> {
+    const key = `${meter.id}:${lot}:${lots}`;
+    let promise = this.#underWay.get(key);
+    if (promise === undefined) {
+      promise = this.#fetch(meter, lot, lots).finally(() => this.#underWay.delete(key));
+      this.#underWay.set(key, promise);
+    }
+    return promise;
+  }
+
+  /** Verifies a reading that a meter pushed, and keeps it. */
+  async accept(meter: Meter, answer: unknown): Promise<ShelfEntry> {
+    const now = Date.now();
+    return this.#believe(meter, answer, {}, "its push", { requestedAt: now, receivedAt: now });
+  }
+
+  async #fetch(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry> {
+    const there = this.ready(meter, lot, lots, shelfKey(lot, lots));
+    if (there !== undefined) return there;
+    if (meter.url === undefined) {
+      throw new Refusal(503, "not-yet-read", `${meter.label}: it pushes its readings and has not pushed lot ${lot}`, {
+        retryAfter: 1,
+      });
+    }
+    const pause = meter.circuit.wait();
+    if (pause > 0) {
+      throw new Refusal(
+        504,
+        "reader-unreachable",
+        `${meter.label}: reader ${meter.url} is left alone for ${Math.ceil(pause)} ms (circuit ${meter.circuit.state()}) after: ${meter.lastError}`,
+        { retryAfter: Math.max(1, Math.ceil(pause / 1000)) },
+      );
+    }
+    const deadline = performance.now() + this.#o.timeoutMs;
+    try {
+      const entry = await this.#fetchRun(meter, lot, lots, deadline);
+      meter.lastError = undefined;
+      return entry;
+    } catch (error) {
+      if (error instanceof Refusal) {
+        meter.lastError = error.message;
+        this.#o.onRefused?.(meter, error);
+      }
+      throw error;
+    }
+  }
+
+  /** A run as it was asked for or, where the reader has no lot that early, the longest that ends with `lot`. */
+  async #fetchRun(meter: Meter, lot: bigint, lots: number, deadline: number): Promise<ShelfEntry> {
+    if (meter.firstLot !== undefined && lot >= meter.firstLot && lot - meter.firstLot + 1n < BigInt(lots)) {
+      lots = Number(lot - meter.firstLot + 1n);
+    }
+    const entry = await this.#fetchExactly(meter, lot, lots, deadline);
+    if (entry !== undefined) return entry;
+    // Its first lot is not known: the most lots that it has by bisection, using nothing but what §3 promises.
+    if (meter.firstLot !== undefined && lot < meter.firstLot) throw this.#beforeFirst(meter, lot);
+    let has: ShelfEntry | undefined = lots === 1 ? undefined : await this.#fetchExactly(meter, lot, 1, deadline);
+    if (has === undefined) throw this.#beforeFirst(meter, lot);
+    let lacks = lots;
+    while (lacks - has.lots > 1) {
+      const middle = (has.lots + lacks) >> 1;
+      const more = await this.#fetchExactly(meter, lot, middle, deadline);
+      if (more === undefined) lacks = middle;
+      else has = more;
+    }
+    meter.firstLot = lot - BigInt(has.lots) + 1n;
+    return has;
+  }
+
+  #beforeFirst(meter: Meter, lot: bigint): Refusal {
+    return new Refusal(404, "before-first-lot", `${meter.label}: lot ${lot} is before its first lot`);
+  }
+
+  /** Undefined when the reader says 404: the run would begin before its first lot. */
+  async #fetchExactly(meter: Meter, lot: bigint, lots: number, deadline: number): Promise<ShelfEntry | undefined> {
+    const url = `${meter.url}/readings/${lot}${lots === 1 ? "" : `?lots=${lots}`}`;
+    const requestedAt = Date.now();
+    // The energies stand in the answer twice, in hex; the rest is far below 8 KiB.
+    const answer = await this.#call(meter, url, 8192 + 32 * lots, deadline);
+    if (answer.status === 404) return undefined;
+    if (answer.status === 425 || answer.status === 503) {
+      const why = answer.status === 425 ? "says that the lot is not over" : "is not ready";
+      throw new Refusal(503, "not-yet-read", `${meter.label}: reader ${meter.url} ${why} (lot ${lot})`, {
+        retryAfter: Math.min(Math.max(1, Math.ceil(answer.retryAfter ?? 1)), 3600),
+      });
+    }
+    if (answer.status !== 200) {
+      const hint = { 401: " (is its token right?)", 403: " (is its token right?)" }[answer.status] ?? "";
+      const redirect = answer.status >= 300 && answer.status < 400 ? " and no redirect is followed" : "";
+      throw new Refusal(
+        502,
+        "reader-error",
+        `${meter.label}: reader ${meter.url} answered ${answer.status}${redirect}${hint} (lot ${lot})`,
+      );
+    }
+    let json: unknown;
+    try {
+      json = JSON.parse(answer.body.toString("utf8"));
+    } catch (cause) {
+      throw new Refusal(502, "verification-failed", `${meter.label}: reader ${meter.url} answered what is not JSON`, {
+        cause,
+      });
+    }
+    const times = { requestedAt, receivedAt: Date.now() };
+    return this.#believe(meter, json, { lot, lots }, `reader ${meter.url}`, times);
+  }
+
+  async #call(meter: Meter, url: string, maxBytes: number, deadline: number): Promise<ReaderAnswer> {
+    const began = performance.now();
+    try {
+      const timeoutMs = Math.max(1, deadline - began);
+      const answer = await this.#o.http.get(url, { token: meter.token, maxBytes, timeoutMs });
+      meter.circuit.succeeded();
+      this.#o.onReaderCall?.(meter, answer.status, (performance.now() - began) / 1000);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ReaderFault)) throw error;
+      meter.circuit.failed();
+      this.#o.onReaderCall?.(meter, 0, (performance.now() - began) / 1000);
+      if (error.kind === "broken") {
+        throw new Refusal(502, "reader-error", `${meter.label}: reader ${meter.url}: ${error.message}`, {
+          cause: error,
+        });
+      }
+      throw new Refusal(
+        504,
+        "reader-unreachable",
+        `${meter.label}: reader ${meter.url} cannot be reached: ${error.message}`,
+        { cause: error, retryAfter: 1 },
+      );
+    }
+  }
+
+  async #believe(
+    meter: Meter,
+    answer: unknown,
+    asked: { lot?: bigint; lots?: number },
+    source: string,
+    times: { requestedAt: number; receivedAt: number },
+  ): Promise<ShelfEntry> {
+    const { domain, lotSeconds, shelf, signers } = this.#o;
+    const claimed = asked.lot ?? claimedLot(answer);
+    const signer = await signers.signerOf(meter, claimed);
+    const signed = verifyAnswer(meter, answer, { domain, lotSeconds, signer, ...asked }, source);
+    if (!this.isOver(signed.reading.lot)) {
+      throw new Refusal(
+        503,
+        "clock-ahead",
+        `${meter.label}: ${source} signed lot ${signed.reading.lot}, which is not over; its clock is ahead of this adapter's`,
+        { retryAfter: Math.min(this.secondsUntil(lotEnd(signed.reading.lot, lotSeconds)), 3600) },
+      );
+    }
+    this.#refuseContradiction(meter, signer, signed, source);
+    const entry = shelf.put(meter, signed, times);
+    this.#o.onVerified?.(meter, entry);
+    return entry;
+  }
+
+  #refuseContradiction(meter: Meter, signer: string, signed: SignedReading, source: string): void {
+    const found = this.#o.shelf.contradiction(meter, signed);
+    if (found === undefined) return;
+    this.#o.evidence.add(meter, signer, found);
+    const [a, b] = [found.earlier.reading, found.later.reading];
+    const why =
+      found.kind === "registers-differ"
+        ? `gives ${registerAt(b, found.lot)} Units at the end of lot ${found.lot} where it signed ${registerAt(a, found.lot)} before`
+        : `lets its register go back between lots ${lotBefore(b)}…${b.lot} and ${lotBefore(a)}…${a.lot}`;
+    throw new Refusal(
+      502,
+      "disagreement",
+      `${meter.label}: ${source} ${why}; both signed readings are kept as evidence`,
+    );
+  }
+}
+
+/** The lot that a pushed reading says it is of, before anything of it is believed: only to look up the signer. */
+function claimedLot(answer: unknown): bigint {
+  const lot = (answer as { reading?: { lot?: unknown } } | null)?.reading?.lot;
+  return typeof lot === "string" && /^(0|[1-9][0-9]{0,19})$/.test(lot) ? BigInt(lot) : 0n;
+}

@@ -1,0 +1,64 @@
+import { appendFileSync } from "node:fs";
+import { readingToJson } from "@bijuli/protocol";
+import type { Logger } from "pino";
+import type { Meter } from "./meters.ts";
+import type { Contradiction } from "./shelf.ts";
+
+const KEPT = 1000;
+
+/** A contradiction as it is exported: both readings as their meter signed them, so that anyone can check it. */
+export interface EvidenceItem {
+  serial: string;
+  meterId: string;
+  signer: string;
+  kind: Contradiction["kind"];
+  lot: string;
+  foundAt: string;
+  readings: { reading: ReturnType<typeof readingToJson>; signature: string }[];
+}
+
+/** Proof that a meter is faulty or dishonest: kept, logged as an alarm, and appended to a file where one is set. */
+export class Evidence {
+  readonly items: EvidenceItem[] = [];
+  readonly #file: string | undefined;
+  readonly #log: Logger;
+  readonly #seen = new Set<string>();
+
+  constructor(options: { file: string | undefined; log: Logger }) {
+    this.#file = options.file;
+    this.#log = options.log;
+  }
+
+  /** Returns false when these two readings are known already. */
+  add(meter: Meter, signer: string, found: Contradiction): boolean {
+    const key = [found.earlier.signature, found.later.signature].sort().join();
+    if (this.#seen.has(key)) return false;
+    if (this.#seen.size >= KEPT) {
+      this.#seen.clear();
+      this.items.length = 0;
+    }
+    this.#seen.add(key);
+    const item: EvidenceItem = {
+      serial: meter.serial,
+      meterId: meter.id,
+      signer,
+      kind: found.kind,
+      lot: found.lot.toString(),
+      foundAt: new Date().toISOString(),
+      readings: [found.earlier, found.later].map(({ reading, signature }) => ({
+        reading: readingToJson(reading),
+        signature,
+      })),
+    };
+    this.items.push(item);
+    this.#log.error({ evidence: item }, `${meter.label} contradicts itself at the end of lot ${item.lot}`);
+    if (this.#file !== undefined) {
+      try {
+        appendFileSync(this.#file, `${JSON.stringify(item)}\n`);
+      } catch (error) {
+        this.#log.error({ err: error }, "the evidence file cannot be written");
+      }
+    }
+    return true;
+  }
+}

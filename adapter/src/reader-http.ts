@@ -1,0 +1,104 @@
+import http from "node:http";
+import https from "node:https";
+
+export interface ReaderAnswer {
+  status: number;
+  /** Seconds of its Retry-After, when it gave one. */
+  retryAfter: number | undefined;
+  /** Its Date header as unix ms. */
+  date: number | undefined;
+  body: Buffer;
+}
+
+/** Why a reader gave no answer that could be read. */
+export class ReaderFault extends Error {
+  /** "unreachable": no answer came; "broken": one came that could not be read to its end. */
+  readonly kind: "unreachable" | "broken";
+  constructor(kind: "unreachable" | "broken", message: string, cause?: unknown) {
+    super(message, { cause });
+    this.kind = kind;
+  }
+}
+
+/**
+ * Asks readers over kept-alive connections. It follows no redirect, decodes no compression, sends no cookie, and stops
+ * reading at a size limit.
+ */
+export class ReaderHttp {
+  readonly #http: http.Agent;
+  readonly #https: https.Agent;
+
+  constructor(options: { maxSockets: number }) {
+    const agent = { keepAlive: true, maxSockets: 64, maxTotalSockets: options.maxSockets, scheduling: "lifo" } as const;
+    this.#http = new http.Agent(agent);
+    this.#https = new https.Agent(agent);
+  }
+
+  /**
+   * @param url absolute; built from the operator's configuration and numbers only
+   * @throws ReaderFault
+   */
+  get(url: string, options: { token: string | undefined; maxBytes: number; timeoutMs: number }): Promise<ReaderAnswer> {
+    const secure = url.startsWith("https:");
+    const headers: http.OutgoingHttpHeaders = { accept: "application/json" };
+    if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`;
+    return new Promise((resolve, reject) => {
+      let answered = false;
+      let late = false;
+      const fail = (cause: unknown): void => {
+        const error = cause as NodeJS.ErrnoException;
+        clearTimeout(timer);
+        if (late) reject(new ReaderFault("unreachable", "it did not answer in time"));
+        else if (answered)
+          reject(new ReaderFault("broken", `its answer broke off: ${error.code ?? error.message}`, cause));
+        else if (error.code?.startsWith("HPE_")) {
+          reject(new ReaderFault("broken", `it does not speak HTTP: ${error.code}`, cause));
+        } else reject(new ReaderFault("unreachable", error.code ?? error.message, cause));
+      };
+      const request = (secure ? https : http).get(url, {
+        agent: secure ? this.#https : this.#http,
+        headers,
+        maxHeaderSize: 16_384,
+      });
+      // One timer over the whole exchange: a reader that sends a byte now and then is slow all the same.
+      const timer = setTimeout(() => {
+        late = true;
+        request.destroy(new Error("timeout"));
+      }, options.timeoutMs);
+      request.on("error", fail);
+      request.on("response", (response) => {
+        answered = true;
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > options.maxBytes) {
+            clearTimeout(timer);
+            reject(new ReaderFault("broken", `its answer is larger than ${options.maxBytes} bytes`));
+            request.destroy();
+            return;
+          }
+          chunks.push(chunk);
+        });
+        response.on("error", fail);
+        response.on("end", () => {
+          if (!response.complete) return fail(new Error("incomplete"));
+          clearTimeout(timer);
+          const after = Number(response.headers["retry-after"]);
+          const date = Date.parse(response.headers.date ?? "");
+          resolve({
+            status: response.statusCode ?? 0,
+            retryAfter: Number.isFinite(after) && after >= 0 ? after : undefined,
+            date: Number.isNaN(date) ? undefined : date,
+            body: Buffer.concat(chunks),
+          });
+        });
+      });
+    });
+  }
+
+  close(): void {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+}

@@ -1,0 +1,127 @@
+import {
+  decodeRecords,
+  disagreement,
+  encodeRecord,
+  type Hex,
+  lotBefore,
+  readingFromRecord,
+  registerAt,
+  type SignedReading,
+} from "@bijuli/protocol";
+import type { Meter } from "./meters.ts";
+
+/** A verified reading, ready to be handed out. */
+export interface ShelfEntry {
+  readonly lot: bigint;
+  readonly lots: number;
+  /** Its record's hex digits, without 0x. */
+  readonly digits: string;
+  readonly forward: bigint;
+  /** Real unix ms when it was asked for and when it came. */
+  readonly requestedAt: number;
+  readonly receivedAt: number;
+}
+
+/** Two readings of one meter, both properly signed, that cannot both be true. */
+export interface Contradiction {
+  kind: "registers-differ" | "register-goes-back";
+  /** The lot at whose end they differ; for a register that goes back, the later reading's. */
+  lot: bigint;
+  earlier: SignedReading;
+  later: SignedReading;
+}
+
+export const shelfKey = (lot: bigint, lots: number): string => `${lot}:${lots}`;
+
+/**
+ * All verified readings, by meter. A closed lot never changes, so what is here is true for ever; it leaves only for
+ * age or number, the oldest first.
+ */
+export class Shelf {
+  readonly #lotSeconds: number;
+  readonly #maxAgeMs: number;
+  readonly #maxItems: number;
+  /** Every entry in the order of arrival. */
+  readonly #arrivals = new Map<ShelfEntry, Meter>();
+
+  constructor(options: { lotSeconds: number; maxAgeMs: number; maxItems: number }) {
+    this.#lotSeconds = options.lotSeconds;
+    this.#maxAgeMs = options.maxAgeMs;
+    this.#maxItems = options.maxItems;
+  }
+
+  get size(): number {
+    return this.#arrivals.size;
+  }
+
+  /** The reading as it was signed. */
+  signed(meter: Meter, entry: ShelfEntry): SignedReading {
+    const [record] = decodeRecords(`0x${entry.digits}`);
+    return readingFromRecord(record!, { meterId: meter.id, lot: entry.lot, lotSeconds: this.#lotSeconds });
+  }
+
+  /**
+   * What contradicts a reading among the earlier ones of its meter: a different register at the same lot's end, or a
+   * register that would have gone back in between.
+   */
+  contradiction(meter: Meter, later: SignedReading): Contradiction | undefined {
+    const { reading } = later;
+    const from = lotBefore(reading);
+    let before: ShelfEntry | undefined;
+    let after: ShelfEntry | undefined;
+    for (const entry of meter.readings.values()) {
+      const start = entry.lot - BigInt(entry.lots);
+      if (entry.lot < from) {
+        if (before === undefined || entry.lot > before.lot) before = entry;
+      } else if (start > reading.lot) {
+        if (after === undefined || start < after.lot - BigInt(after.lots)) after = entry;
+      } else {
+        const earlier = this.signed(meter, entry);
+        const lot = disagreement(earlier.reading, reading);
+        if (lot !== undefined) return { kind: "registers-differ", lot, earlier, later };
+      }
+    }
+    if (before !== undefined && before.forward > registerAt(reading, from)) {
+      return { kind: "register-goes-back", lot: reading.lot, earlier: this.signed(meter, before), later };
+    }
+    if (after !== undefined) {
+      const next = this.signed(meter, after);
+      if (registerAt(next.reading, lotBefore(next.reading)) < reading.forward) {
+        return { kind: "register-goes-back", lot: next.reading.lot, earlier: next, later };
+      }
+    }
+    return undefined;
+  }
+
+  /** Keeps a reading that was verified and contradicts nothing. */
+  put(meter: Meter, signed: SignedReading, times: { requestedAt: number; receivedAt: number }): ShelfEntry {
+    const { reading, signature } = signed;
+    const lots = reading.energies.length;
+    const key = shelfKey(reading.lot, lots);
+    const there = meter.readings.get(key);
+    if (there !== undefined) return there;
+    const record: Hex = encodeRecord(reading, signature);
+    const entry: ShelfEntry = {
+      lot: reading.lot,
+      lots,
+      digits: record.slice(2),
+      forward: reading.forward,
+      requestedAt: times.requestedAt,
+      receivedAt: times.receivedAt,
+    };
+    meter.readings.set(key, entry);
+    this.#arrivals.set(entry, meter);
+    if (meter.newest === undefined || meter.newest.lot < entry.lot) meter.newest = entry;
+    this.#evict();
+    return entry;
+  }
+
+  #evict(): void {
+    const oldest = Date.now() - this.#maxAgeMs;
+    for (const [entry, meter] of this.#arrivals) {
+      if (this.#arrivals.size <= this.#maxItems && entry.receivedAt >= oldest) return;
+      this.#arrivals.delete(entry);
+      meter.readings.delete(shelfKey(entry.lot, entry.lots));
+    }
+  }
+}

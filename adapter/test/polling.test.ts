@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { adapterOver, FixtureReader, HandClock, LOT, LOT_SECONDS, post } from "./fixtures.ts";
+
+const until = async (what: string, holds: () => boolean): Promise<void> => {
+  for (let i = 0; !holds(); i++) {
+    assert.ok(i < 400, `never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+};
+
+const POLL = { POLL_ENABLED: "true", POLL_DELAY: "10", POLL_JITTER: "10" };
+
+test("every meter is read shortly after each lot's end, so that requests find their answers ready", async () => {
+  const reader = await new FixtureReader("POLLED").start();
+  const clock = new HandClock(LOT + 1n, 60);
+  const adapter = await adapterOver([reader], { clock, env: POLL });
+  try {
+    await until("the lot that is over is read at start", () => reader.requests.includes(`/readings/${LOT}`));
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    assert.equal(reader.requests.length, 1, "nothing is read before its lot is over");
+    clock.ms += LOT_SECONDS * 1000;
+    await until("the next lot is read", () => reader.requests.includes(`/readings/${LOT + 1n}`));
+    await until("it is verified", () => reader.requests.length === 2);
+    const { status } = await post(adapter.url, { data: { meters: ["POLLED"], lot: (LOT + 1n).toString() } });
+    assert.equal(status, 200);
+    assert.equal(reader.requests.length, 2, "the request asks no reader");
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
+test("a reader that is down at a lot's end is read once it is back", async () => {
+  const reader = await new FixtureReader("LATE").start();
+  reader.fault = "error-500";
+  const adapter = await adapterOver([reader], { clock: new HandClock(LOT + 1n), env: POLL });
+  try {
+    await until("it was tried", () => reader.requests.length > 0);
+    reader.fault = "none";
+    await until("it is tried again", () => reader.requests.length > 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = reader.requests.length;
+    assert.equal((await post(adapter.url, { data: { meters: ["LATE"], lot: LOT.toString() } })).status, 200);
+    assert.equal(reader.requests.length, before);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
+test("runs that follow one another are ready when they are over", async () => {
+  const reader = await new FixtureReader("RUNS").start();
+  const clock = new HandClock(LOT + 1n);
+  const adapter = await adapterOver([reader], { clock, env: POLL });
+  try {
+    await until("the lot that is over is read at start", () => reader.requests.length === 1);
+    const ask = (lot: bigint) =>
+      post(adapter.url, { data: { meters: ["RUNS"], lot: lot.toString(), lots: "3", stage: "plant" } });
+    assert.equal((await ask(LOT)).status, 200);
+    for (let i = 0; i < 3; i++) {
+      clock.ms += LOT_SECONDS * 1000;
+      await until("the lot is read", () =>
+        reader.requests.some((path) => path.startsWith(`/readings/${LOT + BigInt(i) + 1n}`)),
+      );
+    }
+    await until("the run is read", () => reader.requests.includes(`/readings/${LOT + 3n}?lots=3`));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = reader.requests.length;
+    assert.equal((await ask(LOT + 3n)).status, 200);
+    assert.equal(reader.requests.length, before);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});

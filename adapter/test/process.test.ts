@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { CHAIN_ID, FixtureReader, LOT, post, REGISTRY } from "./fixtures.ts";
+
+const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+
+interface Run {
+  child: ChildProcess;
+  stderr: () => string;
+  exited: Promise<number | null>;
+}
+
+function run(env: Record<string, string>, args: string[] = []): Run {
+  const child = spawn(process.execPath, [CLI, ...args], { env: { PATH: process.env.PATH, ...env }, stdio: "pipe" });
+  let stderr = "";
+  child.stderr.on("data", (chunk) => {
+    stderr += chunk;
+  });
+  child.stdout.resume();
+  const exited = new Promise<number | null>((resolve) => child.on("exit", resolve));
+  return { child, stderr: () => stderr, exited };
+}
+
+async function listening({ stderr, child }: Run): Promise<string> {
+  for (let i = 0; i < 400; i++) {
+    const line = stderr()
+      .split("\n")
+      .find((text) => text.includes('"msg":"listening"'));
+    if (line !== undefined) return JSON.parse(line).url;
+    assert.equal(child.exitCode, null, stderr());
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`never listened: ${stderr()}`);
+}
+
+const envFor = (reader: FixtureReader): Record<string, string> => ({
+  EA_PORT: "0",
+  CHAIN_ID: String(CHAIN_ID),
+  REGISTRY_ADDRESS: REGISTRY,
+  POLL_ENABLED: "false",
+  READERS: JSON.stringify([{ serial: reader.serial, url: reader.url, signer: reader.signer, token: "s3cr3t-token" }]),
+});
+
+test("SIGTERM under load: what was accepted is answered, and the process ends with 0", async () => {
+  const reader = await new FixtureReader("SLOW").start();
+  reader.delayMs = 150;
+  const adapter = run(envFor(reader));
+  try {
+    const url = await listening(adapter);
+    // Each asks for another lot, so that each is under way at its reader when the signal comes.
+    const answers = Array.from({ length: 40 }, (_, i) =>
+      post(url, { data: { meters: ["SLOW"], lot: (LOT - BigInt(i)).toString() } }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    adapter.child.kill("SIGTERM");
+    for (const { status } of await Promise.all(answers)) assert.equal(status, 200);
+    assert.equal(await adapter.exited, 0);
+    assert.ok(!adapter.stderr().includes("s3cr3t-token"), "no secret in the log");
+  } finally {
+    adapter.child.kill("SIGKILL");
+    await reader.stop();
+  }
+});
+
+test("a configuration that cannot work: a line for each problem, exit 2, no secret shown", async (t) => {
+  const reader = await new FixtureReader("CONFIG").start();
+  t.after(() => reader.stop());
+  const good = envFor(reader);
+  const list = (...entries: unknown[]) => JSON.stringify(entries);
+  const entry = { serial: "CONFIG", url: reader.url, signer: reader.signer };
+  const cases: [Record<string, string>, RegExp][] = [
+    [{ CHAIN_ID: "", LOT_SECONDS: "0" }, /CHAIN_ID is missing.*\n.*LOT_SECONDS="0"/],
+    [{ READERS: "" }, /READERS or READERS_FILE/],
+    [{ READERS: '[{"token":"s3cr3t"' }, /READERS is not JSON/],
+    [{ READERS: list({ ...entry, tokn: "s3cr3t" }) }, /entry 0 \(CONFIG\).*tokn/],
+    [{ READERS: list(entry, entry) }, /entry 1 \(CONFIG\): serial stands in entry 0/],
+    [{ READERS: list({ ...entry, url: "ftp://x" }) }, /url must be an http/],
+    [{ READERS: list({ ...entry, url: "http://user:s3cr3t@x" }) }, /credentials/],
+    [{ READERS: list({ serial: "CONFIG", url: reader.url }) }, /signer is missing/],
+    [{ READERS: list({ ...entry, serial: "x".repeat(65) }) }, /1–64 bytes/],
+    [{ READERS: "", READERS_FILE: "/nowhere/readers.json" }, /READERS_FILE.*cannot be read/],
+    [{ BIJULI_CLOCK: "/nowhere/clock.json" }, /clock/],
+  ];
+  await Promise.all(
+    cases.map(async ([env, message]) => {
+      const adapter = run({ ...good, ...env });
+      assert.equal(await adapter.exited, 2, adapter.stderr());
+      assert.match(adapter.stderr(), message);
+      assert.ok(!adapter.stderr().includes("s3cr3t"), adapter.stderr());
+    }),
+  );
+});
+
+test("a port in use: one clear line, exit 2; an unknown argument likewise; --help lists the settings", async (t) => {
+  const reader = await new FixtureReader("PORT").start();
+  t.after(() => reader.stop());
+  const squatter = createServer();
+  await new Promise<void>((resolve) => squatter.listen(0, "127.0.0.1", resolve));
+  t.after(() => squatter.close());
+  const { port } = squatter.address() as { port: number };
+  const taken = run({ ...envFor(reader), EA_PORT: String(port) });
+  const unknown = run({}, ["--port=1"]);
+  const help = run({}, ["--help"]);
+  assert.equal(await taken.exited, 2);
+  assert.match(taken.stderr(), new RegExp(`^adapter: .*127.0.0.1:${port} is in use\n$`));
+  assert.equal(await unknown.exited, 2);
+  assert.equal(await help.exited, 0);
+});

@@ -1,19 +1,26 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BijuliError, type Clock, clockFromFile, type Hex } from "@bijuli/protocol";
+import {
+  BijuliError,
+  type Clock,
+  clockFromFile,
+  type Hex,
+  lotOf,
+  lotStart,
+  type ReadingDomain,
+  readingDomain,
+} from "@bijuli/protocol";
 import { Wallet } from "ethers";
 import { CHAIN_ID, mineByClock, startChain } from "./chain.ts";
 import { writeClock } from "./clock-file.ts";
 import { type Grid, type GridMeter, metersOf } from "./grid.ts";
 import { freePort } from "./ports.ts";
 import { listeningUrl, Processes } from "./processes.ts";
-import { type Identity, Provisioner, type SetUpFeeder } from "./provision.ts";
+import { type Commissioning, Provisioner, type SetUpFeeder } from "./provision.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
-/** A day before the first sample: set-up happens then, so that every term holds from the first lot on. */
-const SET_UP_SECONDS = 86_400;
 /** Fast enough that an opening and its deliveries follow each other closely; slow enough to leave the machine to the rest. */
 const BLOCK_MS = 100;
 const READY_MS = 30_000;
@@ -68,11 +75,10 @@ export class Network {
     this.#clock = clockFromFile(this.#clockPath);
 
     progress("starting the chain");
-    const rpcUrl = await startChain(
-      this.#processes,
-      rpcPort ?? (await freePort()),
-      Math.floor(originMs / 1000) - SET_UP_SECONDS,
-    );
+    // Set-up happens in the lot before the first one: meters and terms hold for lots that have not begun.
+    const firstLot = lotOf(BigInt(Math.floor(originMs / 1000)), grid.lotSeconds);
+    const genesis = Number(lotStart(firstLot - 1n, grid.lotSeconds));
+    const rpcUrl = await startChain(this.#processes, rpcPort ?? (await freePort()), genesis);
     this.links.chain = rpcUrl;
 
     progress("deploying the contracts");
@@ -82,14 +88,16 @@ export class Network {
     writeFileSync(join(dir, "addresses.json"), `${JSON.stringify(book, null, 2)}\n`);
 
     progress(`starting ${meters.length} readers`);
-    const identities = new Map<string, Identity>();
-    await Promise.all(meters.map(async (meter) => identities.set(meter.serial, await this.#startReader(meter))));
+    const commissioning = new Map<string, Commissioning>();
+    await Promise.all(
+      meters.map(async (meter) => commissioning.set(meter.serial, await this.#startReader(meter, firstLot))),
+    );
 
     const job = this.#writeJob(book.operator as Hex);
-    const adapter = this.#startAdapter(meters, identities);
+    const adapter = this.#startAdapter(meters, commissioning);
     for (const feeder of grid.feeders) {
       progress(`registering feeder ${feeder.name}: ${metersOf(grid, feeder).length} meters, their accounts and terms`);
-      this.feeders.push(await this.#provisioner.setUp(grid, feeder, identities, job.specId));
+      this.feeders.push(await this.#provisioner.setUp(grid, feeder, firstLot, commissioning, job.specId));
     }
     progress("starting adapter and node");
     await this.#startNode(rpcUrl, await adapter, job.file, nodeKey.privateKey);
@@ -113,11 +121,16 @@ export class Network {
     });
   }
 
+  /** What the meters of this network sign under. */
+  get domain(): ReadingDomain {
+    return readingDomain({ chainId: CHAIN_ID, registry: this.book.registry });
+  }
+
   get #clockPath(): string {
     return join(this.#options.dir, "clock.json");
   }
 
-  get #domain(): Record<string, string> {
+  get #partSettings(): Record<string, string> {
     const { lotSeconds } = this.#options.grid;
     return {
       CHAIN_ID: `${CHAIN_ID}`,
@@ -128,10 +141,10 @@ export class Network {
     };
   }
 
-  async #startReader(meter: GridMeter): Promise<Identity> {
+  async #startReader(meter: GridMeter, firstLot: bigint): Promise<Commissioning> {
     const { source } = meter;
     const env = {
-      ...this.#domain,
+      ...this.#partSettings,
       READER_SERIAL: meter.serial,
       READER_KEY: Wallet.createRandom().privateKey,
       READER_STORE: join(this.#options.dir, `reader-${meter.meterId.slice(2, 14)}.sqlite`),
@@ -150,20 +163,24 @@ export class Network {
       listeningUrl,
     );
     this.readers.set(meter.serial, url);
-    const response = await fetch(new URL("/identity", url), { signal: AbortSignal.timeout(READY_MS) });
-    return (await response.json()) as Identity;
+    const { signer, opening } = await getJson<{ signer: string; opening: Opening | null }>(new URL("/identity", url));
+    // A meter that begins with the network has signed its opening; one that began earlier has closed the lot before.
+    const before = (firstLot - 1n).toString();
+    const opens =
+      opening?.reading.lot === before ? opening : await getJson<Opening>(new URL(`/readings/${before}`, url));
+    return { signer, reading: opens.reading, signature: opens.signature };
   }
 
-  async #startAdapter(meters: GridMeter[], identities: ReadonlyMap<string, Identity>): Promise<string> {
+  async #startAdapter(meters: GridMeter[], commissioning: ReadonlyMap<string, Commissioning>): Promise<string> {
     const readers = meters.map(({ serial }) => ({
       serial,
       url: this.readers.get(serial),
-      signer: identities.get(serial)!.signer,
+      signer: commissioning.get(serial)!.signer,
     }));
     const file = join(this.#options.dir, "readers.json");
     writeFileSync(file, JSON.stringify(readers, null, 2));
     const env = {
-      ...this.#domain,
+      ...this.#partSettings,
       EA_PORT: "0",
       EA_HOST: "127.0.0.1",
       READERS_FILE: file,
@@ -190,7 +207,7 @@ export class Network {
     const until = (feeder: SetUpFeeder) =>
       lots === undefined ? {} : { until: `${feeder.firstLot + BigInt(lots) - 1n}` };
     const env: Record<string, string> = {
-      ...this.#domain,
+      ...this.#partSettings,
       RPC_URL: rpcUrl,
       POLL_INTERVAL_MS: `${BLOCK_MS / 2}`,
       JOBS: job,
@@ -212,6 +229,18 @@ export class Network {
     );
     await untilReady("node", new URL("/ready", this.links.node));
   }
+}
+
+interface Opening {
+  reading: { lot: string; energies: string };
+  signature: Hex;
+}
+
+async function getJson<T>(url: URL): Promise<T> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(READY_MS) });
+  if (!response.ok)
+    throw new BijuliError("part-failed", `${url} answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as T;
 }
 
 /** Asks until the part says that it is ready. */

@@ -1,6 +1,6 @@
 import { type AddressBook, deploy } from "@bijuli/contracts";
 import { EnergyMarketAbi, LinkTokenAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
-import { BijuliError, type Hex, lotBefore, readingFromJson } from "@bijuli/protocol";
+import type { Hex } from "@bijuli/protocol";
 import { AbiCoder, Contract, JsonRpcProvider, NonceManager, Wallet } from "ethers";
 import { DEV_KEY } from "./chain.ts";
 import { type Feeder, type Grid, type GridMeter, metersOf } from "./grid.ts";
@@ -14,13 +14,11 @@ const PORTION = 100;
 const LINK_PAYMENT = ETHER / 10n;
 const LINK_BALANCE = 10_000n * ETHER;
 
-/** What the readers said of themselves: GET /identity. */
-export interface Identity {
-  serial: string;
-  meterId: Hex;
+/** Who signs for a meter, and its registers at the end of the lot before the first one to clear, signed. */
+export interface Commissioning {
   signer: string;
-  /** The signed reading of the lot before the meter's first. */
-  opening: { reading: unknown; signature: Hex } | null;
+  reading: { energies: string };
+  signature: Hex;
 }
 
 /** A feeder as it stands on chain. */
@@ -58,11 +56,15 @@ export class Provisioner {
     return this.#book;
   }
 
-  /** Registers a feeder's meters, brings its accounts in by their own transactions, and sets its terms. */
+  /**
+   * Registers a feeder's meters, brings its accounts in by their own transactions, and sets its terms. The chain's time
+   * must lie in the lot before `firstLot`: meters and terms hold for lots that have not begun.
+   */
   async setUp(
     grid: Grid,
     feeder: Feeder,
-    identities: ReadonlyMap<string, Identity>,
+    firstLot: bigint,
+    commissioning: ReadonlyMap<string, Commissioning>,
     specId: Hex,
   ): Promise<SetUpFeeder> {
     const meters = metersOf(grid, feeder);
@@ -71,16 +73,9 @@ export class Provisioner {
     const market = new Contract(book.market, EnergyMarketAbi, this.#regulator);
     const link = new Contract(book.link, LinkTokenAbi, this.#regulator);
 
-    let firstLot = 0n;
     for (const meter of meters) {
-      const { opening, signer } = identities.get(meter.serial)!;
-      if (!opening) throw new BijuliError("no-opening", `meter ${meter.serial}: its reader has no opening reading yet`);
-      const reading = readingFromJson(opening.reading);
-      const sworn = { ...reading, energies: (opening.reading as { energies: string }).energies };
-      await mined(
-        registry.registerMeter!(signer, capacity(meter.capacityWatts, grid.lotSeconds), sworn, opening.signature),
-      );
-      if (lotBefore(reading) + 2n > firstLot) firstLot = lotBefore(reading) + 2n;
+      const { signer, reading, signature } = commissioning.get(meter.serial)!;
+      await mined(registry.registerMeter!(signer, capacity(meter.capacityWatts, grid.lotSeconds), reading, signature));
     }
 
     const id: Hex = await market.createFeeder!.staticCall(feeder.name);

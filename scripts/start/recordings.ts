@@ -1,11 +1,11 @@
 import { basename } from "node:path";
 import { loadReplay, simulationOptions } from "@bijuli/pi-reader";
-import { BijuliError, explain } from "@bijuli/protocol";
+import { BijuliError, explain, lotOf } from "@bijuli/protocol";
 import { firstProblem, type Grid, metersOf } from "./grid.ts";
 
 /** What the grid's recordings fix before anything is started. */
 export interface Span {
-  /** Unix ms of the first sample of all; undefined where every meter is simulated. */
+  /** Unix ms at which all meters have begun; undefined where every meter is simulated. */
   originMs: number | undefined;
   /** The most lots that can clear; undefined where every meter is simulated. */
   lots: number | undefined;
@@ -17,7 +17,7 @@ export interface Span {
  */
 export function checkRecordings(grid: Grid): Span {
   const name = basename(grid.file);
-  let span: { originMs: number; firstLot: bigint; lastLot: bigint } | undefined;
+  let span: { originMs: number; lastLot: bigint } | undefined;
   for (const meter of grid.feeders.flatMap((feeder) => metersOf(grid, feeder))) {
     if ("simulate" in meter.source) {
       const parsed = simulationOptions.safeParse(meter.source.simulate);
@@ -35,15 +35,14 @@ export function checkRecordings(grid: Grid): Span {
       const where = `${name}: ${meter.path}.source.replay`;
       throw new BijuliError("bad-recording", `${where}: ${explain(error)}`, { cause: error });
     }
+    // All begin with the recording that begins last, and end with the one that ends first.
     span = {
-      originMs: Math.min(span?.originMs ?? replay.beginMs, replay.beginMs),
-      // A feeder clears from the lot in which its last meter begins to the one in which its first meter ends.
-      firstLot: span && span.firstLot > replay.firstLot ? span.firstLot : replay.firstLot,
+      originMs: Math.max(span?.originMs ?? 0, replay.beginMs),
       lastLot: span && span.lastLot < replay.lastLot ? span.lastLot : replay.lastLot,
     };
   }
   if (!span) return { originMs: undefined, lots: undefined };
-  const lots = Number(span.lastLot - span.firstLot) + 1;
+  const lots = Number(span.lastLot - lotOf(BigInt(Math.floor(span.originMs / 1000)), grid.lotSeconds)) + 1;
   if (lots < 1) throw new BijuliError("bad-grid", `${name}: the recordings have no lot in common`);
   return { originMs: span.originMs, lots };
 }

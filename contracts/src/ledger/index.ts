@@ -1,0 +1,2 @@
+export type { Charter, Member, PlantMember, Terms } from "./charters.ts";
+export { type ChainLog, Ledger, type LotStatement, type MeterLot } from "./ledger.ts";

@@ -1,0 +1,65 @@
+import { readFileSync } from "node:fs";
+import { BijuliError, type Hex } from "@bijuli/protocol";
+import { keccak256 } from "ethers/crypto";
+import { z } from "zod";
+import { decimalProblem, MICRO, parseMicro } from "../decimal.ts";
+import type { Sensor, SensorSample } from "../sensor.ts";
+import { divideRound, powerOf } from "./bus.ts";
+
+const decimal = z.string().superRefine((text, context) => {
+  const problem = decimalProblem(text);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
+const quantity = z.strictObject({ offset: decimal, gain: decimal });
+const calibrationShape = z.strictObject({
+  version: z.int().min(1),
+  /** Free text: who, when, with which reference. */
+  note: z.string().optional(),
+  voltage: quantity,
+  current: quantity,
+});
+
+/** What a comparison with a reference found: true value = (measured − offset) · gain, offset in V or A. */
+export type Calibration = z.infer<typeof calibrationShape>;
+
+/** The calibration's hash, by which a change of it shows: keccak256 of its JSON with sorted keys. */
+export function calibrationHash(calibration: Calibration): Hex {
+  const sorted = JSON.stringify(calibration, (_, value) =>
+    typeof value === "object" && value !== null
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+  return keccak256(new TextEncoder().encode(sorted)) as Hex;
+}
+
+/** @throws BijuliError bad-calibration, naming the file and the field */
+export function readCalibration(path: string): Calibration {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new BijuliError("bad-calibration", `the calibration ${path} cannot be read as JSON`, { cause });
+  }
+  const parsed = calibrationShape.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw new BijuliError("bad-calibration", `the calibration ${path}: ${issue.path.join(".")} ${issue.message}`);
+}
+
+/** A sensor whose voltage and current are corrected; its power follows from them. */
+export function calibrated(sensor: Sensor, calibration: Calibration): Sensor {
+  const correct = (value: bigint, by: { offset: string; gain: string }) =>
+    divideRound((value - parseMicro(by.offset)) * parseMicro(by.gain), MICRO);
+  return {
+    description: sensor.description,
+    open: () => sensor.open(),
+    close: () => sensor.close(),
+    async sample(): Promise<SensorSample> {
+      const sample = await sensor.sample();
+      if (sample.voltage === undefined || sample.current === undefined) return sample;
+      const voltage = correct(sample.voltage, calibration.voltage);
+      const current = correct(sample.current, calibration.current);
+      return { ...sample, voltage, current, power: powerOf(voltage, current) };
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { BijuliError } from "@bijuli/protocol";
+import { SensorFault } from "../sensor.ts";
+import { hexAddress, type I2cBus } from "./bus.ts";
+
+/** The part of i2c-bus that is used here. */
+interface PromisifiedBus {
+  readWord(address: number, command: number): Promise<number>;
+  writeWord(address: number, command: number, word: number): Promise<void>;
+  readI2cBlock(address: number, command: number, length: number, buffer: Buffer): Promise<{ bytesRead: number }>;
+  close(): Promise<void>;
+}
+interface I2cModule {
+  openPromisified(bus: number): Promise<PromisifiedBus>;
+}
+
+const swap = (word: number): number => ((word & 0xff) << 8) | (word >> 8);
+
+/**
+ * /dev/i2c-N through the i2c-bus addon. SMBus words are little-endian and the chips are big-endian, so words are
+ * swapped. All access is serialised; after any failure the bus is opened anew, for a failed address set leaves the
+ * addon's object on the wrong chip.
+ * @throws BijuliError no-i2c, with the remedy, when the addon or the device is missing or not permitted
+ */
+export async function openLinuxBus(number: number): Promise<I2cBus> {
+  const name = `/dev/i2c-${number}`;
+  // Not a literal: the addon is optional, and a meter that replays needs none.
+  const addon = "i2c-bus";
+  let module: I2cModule;
+  try {
+    const loaded = (await import(addon)) as I2cModule & { default?: I2cModule };
+    module = loaded.default ?? loaded;
+  } catch (cause) {
+    throw new BijuliError("no-i2c", "the addon i2c-bus is not installed", {
+      cause,
+      remedy: "npm install i2c-bus, with a compiler and python3 present",
+    });
+  }
+  const open = async () => {
+    try {
+      return await module.openPromisified(number);
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code;
+      const remedy =
+        code === "EACCES"
+          ? "add the reader's user to the group i2c"
+          : "enable I2C (raspi-config, or dtparam=i2c_arm=on) and check the bus number";
+      throw new BijuliError("no-i2c", `${name} ${code === "EACCES" ? "is not permitted" : "cannot be opened"}`, {
+        cause,
+        remedy,
+      });
+    }
+  };
+
+  let bus: PromisifiedBus | undefined = await open();
+  let queue: Promise<unknown> = Promise.resolve();
+  const serially = <T>(address: number, work: (bus: PromisifiedBus) => Promise<T>): Promise<T> => {
+    const turn = queue.then(async () => {
+      bus ??= await open();
+      try {
+        return await work(bus);
+      } catch (cause) {
+        await bus.close().catch(() => {});
+        bus = undefined;
+        throw new SensorFault("absent", `${hexAddress(address)} on ${name} does not answer`, cause);
+      }
+    });
+    queue = turn.catch(() => {});
+    return turn;
+  };
+
+  return {
+    name,
+    readWord: (address, register) => serially(address, async (on) => swap(await on.readWord(address, register))),
+    writeWord: (address, register, value) => serially(address, (on) => on.writeWord(address, register, swap(value))),
+    readBytes: (address, register, length) =>
+      serially(address, async (on) => {
+        const buffer = Buffer.alloc(length);
+        const { bytesRead } = await on.readI2cBlock(address, register, length, buffer);
+        if (bytesRead !== length) throw new Error(`${bytesRead} bytes instead of ${length}`);
+        return buffer;
+      }),
+    close: async () => {
+      await queue;
+      await bus?.close();
+    },
+  };
+}

@@ -1,12 +1,16 @@
-import { createServer, type Server } from "node:http";
-import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
-import { type Clock, lotEnd, openClock, readingDomain, redactSettings } from "@bijuli/protocol";
+import http, { type Server } from "node:http";
+import https from "node:https";
+import { type AddressInfo, Server as NetServer } from "node:net";
+import type { Duplex } from "node:stream";
+import { createSecureContext } from "node:tls";
+import { type Clock, lotEnd, openClock, readingDomain, redactSettings, SettingsError } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
 import { ADAPTER_NAME, errorAnswer } from "./answer.ts";
-import { buildApp } from "./app.ts";
+import { buildApp, sendMetrics } from "./app.ts";
 import { Collector } from "./collector.ts";
 import { Evidence } from "./evidence.ts";
+import { ConcurrencyLimit, RateLimit, TokenCheck } from "./guard.ts";
 import { DEFAULT_JOB_RUN_ID, ENDPOINTS } from "./job-request.ts";
 import { loadRoster, type Meter } from "./meters.ts";
 import { AdapterMetrics } from "./metrics.ts";
@@ -14,12 +18,14 @@ import { Poller } from "./poller.ts";
 import { ReaderHttp } from "./reader-http.ts";
 import { badInput, Refusal } from "./refusal.ts";
 import { Responder } from "./responder.ts";
-import { ADAPTER_SETTINGS, type AdapterSettings } from "./settings.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings, checkSettings } from "./settings.ts";
 import { Shelf } from "./shelf.ts";
-import { ConfiguredSigners } from "./signers.ts";
+import { ChainSigners, ConfiguredSigners, type Signers } from "./signers.ts";
 
 export interface RunningAdapter {
   url: string;
+  /** Where the metrics are when they have a port of their own. */
+  metricsUrl: string | undefined;
   /** Stops listening, answers what is under way, and lets go of everything. */
   close(): Promise<void>;
 }
@@ -33,9 +39,11 @@ export async function startAdapter(
   options: { log: Logger; clock?: Clock },
 ): Promise<RunningAdapter> {
   const { log } = options;
+  checkSettings(settings);
+  const tls = tlsOptions(settings);
   const clock = options.clock ?? openClock(settings.BIJULI_CLOCK);
   const lotSeconds = settings.LOT_SECONDS;
-  const roster = loadRoster(settings, false);
+  const roster = loadRoster(settings, settings.RPC_URL !== undefined);
   const metrics = settings.METRICS_ENABLED
     ? new AdapterMetrics({
         version: packageJson.version,
@@ -44,16 +52,25 @@ export async function startAdapter(
         lotEndMs: (lot) => Number(lotEnd(lot, lotSeconds)) * 1000,
       })
     : undefined;
-  const evidence = new Evidence({ file: undefined, log });
+  const evidence = new Evidence({ file: settings.EVIDENCE_FILE, log });
   const shelf = new Shelf({ lotSeconds, maxAgeMs: settings.CACHE_MAX_AGE, maxItems: settings.CACHE_MAX_ITEMS });
   const readers = new ReaderHttp({ maxSockets: 256 });
+  const signers: Signers =
+    settings.RPC_URL === undefined
+      ? new ConfiguredSigners()
+      : new ChainSigners({
+          rpcUrl: settings.RPC_URL,
+          chainId: settings.CHAIN_ID,
+          registry: settings.REGISTRY_ADDRESS,
+          log,
+        });
   const collector = new Collector({
     clock,
     domain: readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS }),
     lotSeconds,
     timeoutMs: settings.API_TIMEOUT,
     shelf,
-    signers: new ConfiguredSigners(),
+    signers,
     evidence,
     http: readers,
     log,
@@ -85,7 +102,7 @@ export async function startAdapter(
   let closing = false;
   const isFresh = (meter: Meter): boolean => {
     const since = meter.newest === undefined ? startedAt : Number(lotEnd(meter.newest.lot, lotSeconds)) * 1000;
-    return clock.nowMs() - since <= (2 * lotSeconds + settings.GRACE_SECONDS) * 1000;
+    return clock.nowMs() - since <= settings.STALE_SECONDS * 1000;
   };
 
   const app = buildApp({
@@ -94,6 +111,11 @@ export async function startAdapter(
     metrics,
     baseUrl: settings.BASE_URL,
     maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT,
+    token: new TokenCheck(settings.EA_TOKEN),
+    concurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
+    jobRate: new RateLimit(settings.REQUESTS_PER_SECOND),
+    pushRate: new RateLimit(settings.PUSHES_PER_SECOND),
+    serveMetrics: settings.METRICS_PORT === undefined,
     log,
     accept: async (body) => {
       const meter = roster.byId(
@@ -106,8 +128,10 @@ export async function startAdapter(
           accepted: { serial: meter.serial, meterId: meter.id, lot: entry.lot.toString(), lots: String(entry.lots) },
         };
       } catch (error) {
-        // What a reader behind NAT pushes is its request: its fault is a 4xx here, where a poll's would be a 502.
-        if (error instanceof Refusal && error.status === 502) throw badInput(error.message);
+        // What a reader behind NAT pushes is its own request: its fault is a 4xx here, where a poll's is a 502.
+        if (error instanceof Refusal && error.status === 502) {
+          throw new Refusal(error.code === "wrong-signer" ? 401 : 400, error.code, error.message, { cause: error });
+        }
         throw error;
       }
     },
@@ -115,7 +139,8 @@ export async function startAdapter(
     health: () => ({ status: closing ? "closing" : "ok", name: ADAPTER_NAME, version: packageJson.version }),
     ready: () => {
       const fresh = roster.meters.filter(isFresh).length;
-      return { ready: !closing && fresh * 2 >= roster.meters.length, meters: roster.meters.length, fresh };
+      const enough = fresh * 100 >= roster.meters.length * settings.READY_FRESH_PERCENT;
+      return { ready: !closing && enough, meters: roster.meters.length, fresh };
     },
     status: () => ({
       adapter: { name: ADAPTER_NAME, version: packageJson.version, uptimeSeconds: Math.floor(process.uptime()) },
@@ -139,30 +164,77 @@ export async function startAdapter(
     evidence: () => ({ evidence: evidence.items }),
   });
 
-  const server = createServer({ maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000 }, app);
-  server.keepAliveTimeout = 65_000;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
-    if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
-    const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput("this is not an HTTP request that can be read"));
-    socket.end(
-      `HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
-  });
-  await listen(server, settings.EA_PORT, settings.EA_HOST);
+  const limits = { maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 };
+  const server = tls === undefined ? http.createServer(limits, app) : https.createServer({ ...limits, ...tls }, app);
+  server.on("clientError", refuseUnreadable);
+  const metricsServer =
+    metrics === undefined || settings.METRICS_PORT === undefined
+      ? undefined
+      : http.createServer(limits, (request, response) => {
+          if (request.method === "GET" && request.url === "/metrics") void sendMetrics(metrics, response);
+          else response.writeHead(404).end();
+        });
+  try {
+    await listen(server, settings.EA_PORT, settings.EA_HOST);
+    if (metricsServer !== undefined) await listen(metricsServer, settings.METRICS_PORT!, settings.EA_HOST);
+  } catch (error) {
+    server.close();
+    signers.close();
+    throw error;
+  }
   if (settings.POLL_ENABLED) poller.start();
-  const { address, port, family } = server.address() as AddressInfo;
-  const url = `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-  log.info({ url, meters: roster.meters.length }, "listening");
+  const url = urlOf(server, tls === undefined ? "http" : "https");
+  const metricsUrl = metricsServer && `${urlOf(metricsServer, "http")}/metrics`;
+  log.info({ url, metrics: metricsUrl, meters: roster.meters.length }, "listening");
 
   return {
     url,
+    metricsUrl,
     close: async () => {
       closing = true;
+      metricsServer?.close();
+      metricsServer?.closeAllConnections();
       await Promise.all([drain(server), poller.close()]);
+      signers.close();
       readers.close();
       log.info("closed");
     },
   };
+}
+
+/** What is no HTTP gets an answer in the one error shape all the same. */
+function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {
+  if (error.code === "ECONNRESET" || !stream.writable) return void stream.destroy();
+  const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput("this is not an HTTP request that can be read"));
+  const head = [
+    "HTTP/1.1 400 Bad Request",
+    "Connection: close",
+    "Content-Type: application/json; charset=utf-8",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+function tlsOptions(settings: AdapterSettings): https.ServerOptions | undefined {
+  if (!settings.TLS_ENABLED && !settings.MTLS_ENABLED) return undefined;
+  const options: https.ServerOptions = {
+    key: settings.TLS_PRIVATE_KEY!,
+    cert: settings.TLS_PUBLIC_KEY!,
+    minVersion: "TLSv1.2",
+    ...(settings.TLS_PASSPHRASE === undefined ? {} : { passphrase: settings.TLS_PASSPHRASE }),
+    ...(settings.MTLS_ENABLED ? { ca: settings.TLS_CA!, requestCert: true, rejectUnauthorized: true } : {}),
+  };
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    throw new SettingsError([`TLS_PRIVATE_KEY, TLS_PUBLIC_KEY and TLS_CA: ${(error as Error).message}`]);
+  }
+  return options;
+}
+
+function urlOf(server: Server, scheme: string): string {
+  const { address, port, family } = server.address() as AddressInfo;
+  return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {
@@ -176,7 +248,7 @@ function listen(server: Server, port: number, host: string): Promise<void> {
 }
 
 /** How long a client has to use an idle connection that it may just be writing to, ms. */
-const LINGER_MS = 200;
+const LINGER_MS = 100;
 
 /**
  * Stops taking connections and resolves once every request was answered. http's own close() would cut idle connections

@@ -3,6 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:
 import express, { type Express } from "express";
 import type { Logger } from "pino";
 import { errorAnswer } from "./answer.ts";
+import type { ConcurrencyLimit, RateLimit, TokenCheck } from "./guard.ts";
 import { readJson } from "./http-body.ts";
 import { DEFAULT_JOB_RUN_ID, type JobRunId, jobRunIdOf, parseJobRequest } from "./job-request.ts";
 import type { Roster } from "./meters.ts";
@@ -16,6 +17,12 @@ export interface AppOptions {
   metrics: AdapterMetrics | undefined;
   baseUrl: string;
   maxPayload: number;
+  token: TokenCheck;
+  concurrency: ConcurrencyLimit;
+  jobRate: RateLimit;
+  pushRate: RateLimit;
+  /** Whether /metrics is served here, and not on a port of its own. */
+  serveMetrics: boolean;
   log: Logger;
   /** Takes a reading that a meter pushed; returns what to answer. */
   accept: (body: unknown) => Promise<object>;
@@ -36,7 +43,7 @@ const HEADERS = {
 
 /** The adapter's HTTP surface: Express routes, each answer and error in §4's shape. */
 export function buildApp(options: AppOptions): Express {
-  const { roster, responder, metrics, log, maxPayload } = options;
+  const { roster, responder, metrics, log, maxPayload, token, concurrency, jobRate, pushRate } = options;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -45,7 +52,7 @@ export function buildApp(options: AppOptions): Express {
   const send = (response: ServerResponse, status: number, body: string, retryAfter?: number): void => {
     if (response.headersSent || response.destroyed) return;
     const headers: OutgoingHttpHeaders = { ...HEADERS, "content-length": Buffer.byteLength(body) };
-    if (retryAfter !== undefined) headers["retry-after"] = Math.ceil(retryAfter);
+    if (retryAfter !== undefined) headers["retry-after"] = String(Math.ceil(retryAfter));
     if (options.closing()) headers.connection = "close";
     response.writeHead(status, headers).end(body);
   };
@@ -68,7 +75,12 @@ export function buildApp(options: AppOptions): Express {
     let jobRunID: JobRunId = DEFAULT_JOB_RUN_ID;
     let status = 200;
     let cached = false;
+    let entered = false;
     try {
+      token.check(request);
+      jobRate.take(request.socket.remoteAddress ?? "");
+      concurrency.enter();
+      entered = true;
       const body = await readJson(request, maxPayload);
       jobRunID = jobRunIdOf(body);
       const parsed = parseJobRequest(body, roster);
@@ -78,6 +90,10 @@ export function buildApp(options: AppOptions): Express {
       send(response, 200, answer.body);
     } catch (error) {
       status = refuse(request, response, error, jobRunID).status;
+      // What was not read of a refused body must not hold the connection.
+      if (!request.complete) request.resume();
+    } finally {
+      if (entered) concurrency.leave();
     }
     metrics?.request(
       status,
@@ -88,10 +104,17 @@ export function buildApp(options: AppOptions): Express {
   });
 
   router.post("/readings", async (request, response) => {
+    let entered = false;
     try {
+      pushRate.take(request.socket.remoteAddress ?? "");
+      concurrency.enter();
+      entered = true;
       send(response, 200, JSON.stringify(await options.accept(await readJson(request, maxPayload))));
     } catch (error) {
       refuse(request, response, error);
+      if (!request.complete) request.resume();
+    } finally {
+      if (entered) concurrency.leave();
     }
   });
 
@@ -100,12 +123,26 @@ export function buildApp(options: AppOptions): Express {
     const state = options.ready();
     send(response, state.ready ? 200 : 503, JSON.stringify(state));
   });
-  router.get("/status", (_request, response) => send(response, 200, JSON.stringify(options.status())));
-  router.get("/evidence", (_request, response) => send(response, 200, JSON.stringify(options.evidence())));
-  if (metrics !== undefined) {
-    router.get("/metrics", async (_request, response) => {
-      const text = await metrics.registry.metrics();
-      response.writeHead(200, { ...HEADERS, "content-type": metrics.registry.contentType }).end(text);
+  const guarded =
+    (answer: () => object) =>
+    (request: IncomingMessage, response: ServerResponse): void => {
+      try {
+        token.check(request);
+        send(response, 200, JSON.stringify(answer()));
+      } catch (error) {
+        refuse(request, response, error);
+      }
+    };
+  router.get("/status", guarded(options.status));
+  router.get("/evidence", guarded(options.evidence));
+  if (metrics !== undefined && options.serveMetrics) {
+    router.get("/metrics", async (request, response) => {
+      try {
+        token.check(request);
+        await sendMetrics(metrics, response);
+      } catch (error) {
+        refuse(request, response, error);
+      }
     });
   }
 
@@ -121,6 +158,12 @@ export function buildApp(options: AppOptions): Express {
     refuse(request, response, status !== undefined && status < 500 ? badInput("the path is malformed") : error);
   });
   return app;
+}
+
+/** Answers with the metrics in Prometheus' text format. */
+export async function sendMetrics(metrics: AdapterMetrics, response: ServerResponse): Promise<void> {
+  const text = await metrics.registry.metrics();
+  response.writeHead(200, { ...HEADERS, "content-type": metrics.registry.contentType }).end(text);
 }
 
 function logRefusal(log: Logger, request: IncomingMessage, refusal: Refusal, jobRunID: JobRunId): void {

@@ -1,5 +1,7 @@
 import { appendFileSync } from "node:fs";
-import { readingToJson } from "@bijuli/protocol";
+import { MeterRegistryAbi } from "@bijuli/contracts/abi";
+import { readingToJson, type SignedReading } from "@bijuli/protocol";
+import { Interface } from "ethers";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
 import type { Contradiction } from "./shelf.ts";
@@ -15,6 +17,37 @@ export interface EvidenceItem {
   lot: string;
   foundAt: string;
   readings: { reading: ReturnType<typeof readingToJson>; signature: string }[];
+  /**
+   * The arguments of MeterRegistry.reportEquivocation, and the call's data ready to be sent by anyone. Absent for a
+   * register that goes back, which by itself is no contradiction at one lot's end.
+   */
+  report?: { args: [string, string, Testimony, Testimony]; calldata: string };
+}
+
+/** IMeterRegistry.Testimony. */
+interface Testimony {
+  lot: string;
+  forward: string;
+  reverse: string;
+  quality: number;
+  energies: string;
+  signature: string;
+}
+
+const registry = new Interface(MeterRegistryAbi);
+
+function reportOf(meter: Meter, signer: string, found: Contradiction): NonNullable<EvidenceItem["report"]> {
+  const testimony = ({ reading, signature }: SignedReading): Testimony => {
+    const { lot, forward, reverse, quality, energies } = readingToJson(reading);
+    return { lot, forward, reverse, quality, energies, signature };
+  };
+  const args: [string, string, Testimony, Testimony] = [
+    meter.id,
+    signer,
+    testimony(found.earlier),
+    testimony(found.later),
+  ];
+  return { args, calldata: registry.encodeFunctionData("reportEquivocation", args) };
 }
 
 /** Proof that a meter is faulty or dishonest: kept, logged as an alarm, and appended to a file where one is set. */
@@ -49,6 +82,7 @@ export class Evidence {
         reading: readingToJson(reading),
         signature,
       })),
+      ...(found.kind === "registers-differ" ? { report: reportOf(meter, signer, found) } : {}),
     };
     this.items.push(item);
     this.#log.error({ evidence: item }, `${meter.label} contradicts itself at the end of lot ${item.lot}`);

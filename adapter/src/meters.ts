@@ -22,6 +22,7 @@ export class Meter {
   /** The run that its last request asked for: the next one is likely to continue it. */
   asked: { lot: bigint; lots: number } | undefined;
   lastError: string | undefined;
+  warnedOfSigner = false;
 
   constructor(entry: ReaderEntry) {
     this.serial = entry.serial.normalize("NFC");

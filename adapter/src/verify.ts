@@ -26,7 +26,7 @@ export interface Expectation {
  * Believes nothing that a reader says but what its meter's key signed: the reading is decoded, held against what was
  * asked for, and its signature recovered (about 2 ms; once, on arrival).
  * @param source who said it, for the message: "reader http://…" or "its push"
- * @throws Refusal 502 verification-failed, naming the meter and the cause
+ * @throws Refusal 502 verification-failed or wrong-signer, naming the meter and the cause
  */
 export function verifyAnswer(meter: Meter, answer: unknown, expected: Expectation, source: string): SignedReading {
   const refuse = (why: string, cause?: unknown): Refusal =>
@@ -60,7 +60,8 @@ export function verifyAnswer(meter: Meter, answer: unknown, expected: Expectatio
     throw refuse(`gave a reading that cannot be: ${explain(cause)}`, cause);
   }
   if (signer.toLowerCase() !== expected.signer) {
-    throw refuse(`gave lot ${reading.lot} signed by ${signer}, expected ${expected.signer}`);
+    const why = `gave lot ${reading.lot} signed by ${signer}, expected ${expected.signer}`;
+    throw new Refusal(502, "wrong-signer", `${meter.label}: ${source} ${why}`);
   }
   if (record !== undefined && String(record).toLowerCase() !== encodeRecord(reading, signed.signature)) {
     throw refuse(`gave a record for lot ${reading.lot} that is not the one its meter signed`);

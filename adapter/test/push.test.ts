@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { meterIdOf } from "@bijuli/protocol";
+import type { RunningAdapter } from "../src/adapter.ts";
+import { adapterOver, FixtureReader, getJson, HandClock, LOT, post } from "./fixtures.ts";
+
+describe("readings pushed by readers behind NAT", () => {
+  // Its socket is never asked: READERS gives it no url.
+  const meter = new FixtureReader("NATTED");
+  const clock = new HandClock(LOT + 1n, 60);
+  let adapter: RunningAdapter;
+  before(async () => {
+    await meter.start();
+    adapter = await adapterOver([meter], {
+      clock,
+      env: {
+        EA_TOKEN: "operators-only",
+        PUSHES_PER_SECOND: "0",
+        READERS: JSON.stringify([{ serial: "NATTED", signer: meter.signer }]),
+      },
+    });
+  });
+  after(async () => {
+    await adapter.close();
+    await meter.stop();
+  });
+  const push = (lot: bigint, lots = 1) => post(`${adapter.url}/readings`, meter.answer(lot, lots));
+  const ask = (data: Record<string, unknown>) =>
+    post(adapter.url, { data: { meters: ["NATTED"], ...data } }, { authorization: "Bearer operators-only" });
+
+  test("are served once they came; the signature is the authentication", async () => {
+    const early = await ask({ lot: LOT.toString() });
+    assert.equal(early.status, 503);
+    assert.match(early.body.error.message, /NATTED.*has not pushed lot/);
+    const pushed = await push(LOT);
+    assert.equal(pushed.status, 200, pushed.text);
+    assert.deepEqual(pushed.body.accepted, { serial: "NATTED", meterId: meter.id, lot: LOT.toString(), lots: "1" });
+    assert.equal((await push(LOT)).status, 200, "pushing again is harmless");
+    assert.equal((await ask({ lot: LOT.toString() })).body.data.result, meter.record(LOT));
+  });
+
+  test("serve runs too, when they were pushed as such", async () => {
+    assert.equal((await push(LOT, 12)).status, 200);
+    assert.equal((await ask({ lot: LOT.toString(), lots: 12 })).body.data.result, meter.record(LOT, 12));
+  });
+
+  test("are refused with 4xx when they can never be right", async () => {
+    const faults: [FixtureReader["fault"], number, RegExp][] = [
+      ["wrong-key", 401, /NATTED.*signed by/],
+      ["tampered-energy", 401, /signed by/],
+      ["tampered-record", 400, /record/],
+      ["other-meter", 404, /not configured/],
+    ];
+    for (const [fault, status, message] of faults) {
+      meter.fault = fault;
+      const refused = await push(LOT - 20n);
+      assert.equal(refused.status, status, refused.text);
+      assert.match(refused.body.error.message, message);
+    }
+    meter.fault = "none";
+    const { body } = await post(`${adapter.url}/readings`, { reading: { meterId: meterIdOf("NATTED") }, signature: 5 });
+    assert.equal(body.statusCode, 400);
+  });
+
+  test("name a meter whose clock is ahead", async () => {
+    const refused = await push(LOT + 3n);
+    assert.equal(refused.status, 503);
+    assert.match(refused.body.error.message, /NATTED.*not over; its clock is ahead/);
+    assert.ok(Number(refused.headers.get("retry-after")) > 0);
+  });
+
+  test("that contradict each other are evidence, in the form that the registry takes", async () => {
+    meter.fault = "other-history";
+    const refused = await push(LOT - 1n);
+    meter.fault = "none";
+    assert.equal(refused.status, 400);
+    assert.equal(refused.body.error.name, "Disagreement");
+    assert.equal((await fetch(`${adapter.url}/evidence`)).status, 401);
+    const response = await fetch(`${adapter.url}/evidence`, { headers: { authorization: "Bearer operators-only" } });
+    // biome-ignore lint/suspicious/noExplicitAny: JSON
+    const { evidence } = (await response.json()) as any;
+    assert.equal(evidence.length, 1);
+    const [meterId, signer, a, b] = evidence[0].report.args;
+    assert.equal(meterId, meter.id);
+    assert.equal(signer, meter.signer.toLowerCase());
+    assert.equal(b.signature, evidence[0].readings[1].signature);
+    assert.deepEqual(Object.keys(a), ["lot", "forward", "reverse", "quality", "energies", "signature"]);
+    assert.match(evidence[0].report.calldata, /^0x[0-9a-f]+$/);
+  });
+});
+
+test("pushes are limited by address", async () => {
+  const meter = await new FixtureReader("EAGER").start();
+  const adapter = await adapterOver([meter], { env: { PUSHES_PER_SECOND: "2" } });
+  try {
+    const answers = [];
+    for (let i = 0; i < 6; i++) answers.push(await post(`${adapter.url}/readings`, meter.answer(LOT, 1)));
+    assert.equal(answers[0]?.status, 200);
+    const refused = answers.at(-1)!;
+    assert.equal(refused.status, 503);
+    assert.equal(refused.body.error.name, "TooManyRequests");
+    assert.equal(refused.headers.get("retry-after"), "1");
+    assert.equal((await getJson(`${adapter.url}/health`)).status, "ok");
+  } finally {
+    await adapter.close();
+    await meter.stop();
+  }
+});

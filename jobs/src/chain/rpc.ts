@@ -1,0 +1,215 @@
+import http from "node:http";
+import https from "node:https";
+import { BijuliError, explain, type Hex } from "@bijuli/protocol";
+
+/** An error that the RPC answered. */
+export class RpcError extends BijuliError {
+  override readonly name = "RpcError";
+  readonly rpcCode: number;
+  /** What a reverted call returned. */
+  readonly revertData: Hex | undefined;
+
+  constructor(method: string, rpcCode: number, message: string, data: unknown) {
+    super("rpc", `${method}: ${message}`);
+    this.rpcCode = rpcCode;
+    const inner = typeof data === "object" && data !== null && "data" in data ? data.data : data;
+    const reverted = rpcCode === 3 || /revert/i.test(message);
+    this.revertData =
+      typeof inner === "string" && inner.startsWith("0x") ? (inner as Hex) : reverted ? "0x" : undefined;
+  }
+}
+
+/** No endpoint answered. */
+export class RpcUnreachable extends BijuliError {
+  override readonly name = "RpcUnreachable";
+
+  constructor(method: string, cause: unknown) {
+    super("rpc-unreachable", `${method}: no RPC endpoint answers`, {
+      cause,
+      remedy: "look at RPC_URL and its network",
+    });
+  }
+}
+
+export interface JsonRpc {
+  call<T>(method: string, params: readonly unknown[], signal?: AbortSignal): Promise<T>;
+}
+
+interface Waiting {
+  method: string;
+  params: readonly unknown[];
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+interface Endpoint {
+  url: URL;
+  /** Real ms until which it is passed over. */
+  restsUntil: number;
+  failures: number;
+  agent: http.Agent | https.Agent;
+}
+
+const MAX_BATCH = 100;
+const REST_MS = 2_000;
+
+/**
+ * A JSON-RPC client that sends what is asked in one turn of the event loop as one batch, and goes on to the next endpoint
+ * when one does not answer. It keeps no block or nonce in mind: those answers are only good when they are fresh.
+ */
+export class RpcClient implements JsonRpc {
+  readonly #endpoints: Endpoint[];
+  readonly #timeoutMs: number;
+  #waiting: Waiting[] = [];
+  #nextId = 1;
+  /** Calls and how many of them failed, by endpoint: for the metrics. */
+  readonly counts = new Map<string, { calls: number; failures: number }>();
+
+  constructor(urls: readonly string[], timeoutMs = 10_000) {
+    this.#timeoutMs = timeoutMs;
+    this.#endpoints = urls.map((text) => {
+      const url = new URL(text);
+      const options = { keepAlive: true, maxSockets: 32 };
+      const agent = url.protocol === "https:" ? new https.Agent(options) : new http.Agent(options);
+      return { url, restsUntil: 0, failures: 0, agent };
+    });
+  }
+
+  /** The endpoint that is asked first now, without its path, which may hold a secret. */
+  get endpoint(): string {
+    return this.#order()[0]!.url.origin;
+  }
+
+  call<T>(method: string, params: readonly unknown[] = [], signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    return new Promise<T>((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => void this.#flush());
+      this.#waiting.push({ method, params, resolve: resolve as (value: unknown) => void, reject });
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+  }
+
+  close(): void {
+    for (const { agent } of this.#endpoints) agent.destroy();
+  }
+
+  /** Leaves the present endpoint for a while: it lies or lags. */
+  distrust(): void {
+    const first = this.#order()[0]!;
+    first.restsUntil = Date.now() + 10 * REST_MS;
+  }
+
+  #order(): Endpoint[] {
+    const now = Date.now();
+    const rank = (endpoint: Endpoint) => (endpoint.restsUntil > now ? endpoint.restsUntil : 0);
+    return [...this.#endpoints].sort((a, b) => rank(a) - rank(b));
+  }
+
+  async #flush(): Promise<void> {
+    const all = this.#waiting;
+    this.#waiting = [];
+    for (let at = 0; at < all.length; at += MAX_BATCH) void this.#send(all.slice(at, at + MAX_BATCH));
+  }
+
+  async #send(batch: readonly Waiting[]): Promise<void> {
+    let cause: unknown;
+    for (const endpoint of this.#order()) {
+      const count = this.counts.get(endpoint.url.origin) ?? { calls: 0, failures: 0 };
+      this.counts.set(endpoint.url.origin, count);
+      count.calls += batch.length;
+      try {
+        const answers = await this.#exchange(endpoint, batch);
+        endpoint.failures = 0;
+        endpoint.restsUntil = 0;
+        for (const [index, waiting] of batch.entries()) {
+          const answer = answers[index]!;
+          if (answer.error === undefined) waiting.resolve(answer.result);
+          else {
+            const { code, message, data } = answer.error;
+            waiting.reject(new RpcError(waiting.method, Number(code ?? 0), String(message ?? "error"), data));
+          }
+        }
+        return;
+      } catch (error) {
+        count.failures += batch.length;
+        endpoint.failures++;
+        endpoint.restsUntil = Date.now() + Math.min(REST_MS * endpoint.failures, 15 * REST_MS);
+        cause = error;
+      }
+    }
+    for (const waiting of batch) waiting.reject(new RpcUnreachable(waiting.method, cause));
+  }
+
+  async #exchange(endpoint: Endpoint, batch: readonly Waiting[]): Promise<Answer[]> {
+    const firstId = this.#nextId;
+    this.#nextId += batch.length;
+    const requests = batch.map(({ method, params }, index) => ({
+      jsonrpc: "2.0",
+      id: firstId + index,
+      method,
+      params,
+    }));
+    const text = await post(endpoint, JSON.stringify(requests.length === 1 ? requests[0] : requests), this.#timeoutMs);
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(text);
+    } catch (error) {
+      throw new Error(`${endpoint.url.origin} answered what is not JSON`, { cause: error });
+    }
+    const list = (Array.isArray(parsed) ? parsed : [parsed]) as Answer[];
+    return batch.map((_, index) => {
+      const answer = list.find((one) => Number(one?.id) === firstId + index);
+      if (answer === undefined || (answer.error === undefined && answer.result === undefined)) {
+        throw new Error(`${endpoint.url.origin} left a request without an answer`);
+      }
+      return answer;
+    });
+  }
+}
+
+interface Answer {
+  id: number;
+  result?: unknown;
+  error?: { code?: unknown; message?: unknown; data?: unknown };
+}
+
+function post(endpoint: Endpoint, body: string, timeoutMs: number): Promise<string> {
+  const module = endpoint.url.protocol === "https:" ? https : http;
+  const headers: Record<string, string | number> = {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+  };
+  const { username, password } = endpoint.url;
+  return new Promise((resolve, reject) => {
+    const request = module.request(
+      endpoint.url,
+      {
+        method: "POST",
+        agent: endpoint.agent,
+        headers,
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(username === "" ? {} : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` }),
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () => {
+          const text = Buffer.concat(chunks).toString("utf8");
+          const status = response.statusCode ?? 0;
+          // Some nodes answer JSON-RPC errors with a 4xx status: the body tells.
+          if (status >= 300 && !/"error"/.test(text))
+            reject(new Error(`${endpoint.url.origin} answered HTTP ${status}`));
+          else resolve(text);
+        });
+        response.on("error", reject);
+      },
+    );
+    request.on("error", (error) => reject(new Error(`${endpoint.url.origin}: ${explain(error)}`, { cause: error })));
+    request.end(body);
+  });
+}
+
+/** A number as the RPC writes it. */
+export function quantity(value: bigint | number): string {
+  return `0x${value.toString(16)}`;
+}

@@ -1,0 +1,28 @@
+import { BijuliError, type Hex } from "@bijuli/protocol";
+import { SigningKey } from "ethers/crypto";
+import { computeAddress, Transaction } from "ethers/transaction";
+
+/** A key that sends this node's transactions. */
+export interface SendingKey {
+  /** Lower case. */
+  address: string;
+  sign(transaction: Transaction): { hash: string; raw: string };
+}
+
+/** A key held in this process. */
+export function sendingKey(privateKey: Hex): SendingKey {
+  let key: SigningKey;
+  try {
+    key = new SigningKey(privateKey);
+  } catch {
+    throw new BijuliError("bad-key", "a sending key is not a valid secp256k1 private key");
+  }
+  return {
+    address: computeAddress(key).toLowerCase(),
+    sign(transaction) {
+      const signed = Transaction.from(transaction);
+      signed.signature = key.sign(signed.unsignedHash);
+      return { hash: signed.hash!, raw: signed.serialized };
+    },
+  };
+}

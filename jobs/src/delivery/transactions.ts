@@ -1,0 +1,398 @@
+import { explain } from "@bijuli/protocol";
+import { Transaction } from "ethers/transaction";
+import type { Logger } from "pino";
+import type { RpcClient } from "../chain/rpc.ts";
+import { RpcError } from "../chain/rpc.ts";
+import type { Head, RpcReceipt } from "../chain/types.ts";
+import type { NewTransaction, Store, StoredAttempt } from "../state/store.ts";
+import type { SendingKey } from "./keys.ts";
+
+/** A transaction to be made. */
+export interface Outgoing {
+  sender: string;
+  purpose: string;
+  runId: string | undefined;
+  to: string;
+  data: string;
+  gasLimit: bigint;
+  detail: unknown;
+}
+
+/** A transaction that was made. */
+export interface Sent {
+  id: string;
+  sender: string;
+  nonce: number;
+  purpose: string;
+  runId: string | undefined;
+  detail: unknown;
+  attempts: StoredAttempt[];
+  /** Set while it is in a block. */
+  blockNumber: number | undefined;
+  blockHash: string | undefined;
+  /** Head at which it was last broadcast. */
+  broadcastAt: number;
+  /** Heads at which its nonce was used and no receipt was found. */
+  missed: number;
+  problem: string | undefined;
+}
+
+export interface FeePolicy {
+  /** wei */
+  tip: bigint;
+  /** wei; no transaction bids more. */
+  maxFee: bigint;
+  /** Blocks after which a transaction that waits is bid higher. */
+  bumpAfter: number;
+  /** Percent; Ethereum's pools want at least 10. */
+  bumpPercent: bigint;
+}
+
+export interface TransactionEvents {
+  /** It is in a block; what is thrown is tried again with the next block. Resolves with what is kept about the outcome. */
+  mined(transaction: Sent, receipt: RpcReceipt): Promise<unknown>;
+  /** A reorg took it out of its block; it is broadcast again. */
+  unmined(transaction: Sent): Promise<void>;
+  /** Its nonce was used by a transaction that is not ours: it will never be mined. */
+  lost(transaction: Sent): Promise<void>;
+}
+
+interface Sender {
+  key: SendingKey;
+  nextNonce: number;
+  /** By nonce, not yet in a block. */
+  waiting: Map<number, Sent>;
+  /** In a block that a reorg may still take back. */
+  mined: Map<number, Sent>;
+  problem: string | undefined;
+}
+
+/**
+ * Sends transactions so that none is lost and no nonce is left out: a signed attempt is stored before it is broadcast, and
+ * whatever is stored is broadcast until it is in a block, bid higher when it waits. States of a transaction, as in
+ * chainlink-framework's txmgr: unconfirmed → confirmed → final, or lost.
+ */
+export class TransactionManager {
+  readonly #rpc: RpcClient;
+  readonly #store: Store;
+  readonly #chainId: bigint;
+  readonly #fees: FeePolicy;
+  readonly #finalityDepth: number;
+  readonly #logger: Logger;
+  readonly #senders = new Map<string, Sender>();
+  #events: TransactionEvents | undefined;
+  #head: Head | undefined;
+  #busy: Promise<void> = Promise.resolve();
+  #finalizedTo = 0;
+
+  constructor(options: {
+    rpc: RpcClient;
+    store: Store;
+    chainId: bigint;
+    keys: readonly SendingKey[];
+    fees: FeePolicy;
+    finalityDepth: number;
+    logger: Logger;
+  }) {
+    this.#rpc = options.rpc;
+    this.#store = options.store;
+    this.#chainId = options.chainId;
+    this.#fees = options.fees;
+    this.#finalityDepth = options.finalityDepth;
+    this.#logger = options.logger;
+    for (const key of options.keys) {
+      this.#senders.set(key.address, { key, nextNonce: 0, waiting: new Map(), mined: new Map(), problem: undefined });
+    }
+  }
+
+  get addresses(): string[] {
+    return [...this.#senders.keys()];
+  }
+
+  /** Takes up what an earlier process left. */
+  async start(events: TransactionEvents, head: Head): Promise<void> {
+    this.#events = events;
+    this.#head = head;
+    for (const stored of await this.#store.openTransactions()) {
+      const sender = this.#senders.get(stored.sender);
+      if (sender === undefined) {
+        this.#logger.error(
+          { sender: stored.sender, nonce: stored.nonce },
+          "an open transaction's sending key is not configured any more: it cannot be sent again",
+        );
+        continue;
+      }
+      const sent: Sent = { ...stored, broadcastAt: 0, missed: 0, problem: undefined };
+      (stored.state === "confirmed" ? sender.mined : sender.waiting).set(stored.nonce, sent);
+    }
+    for (const sender of this.#senders.values()) {
+      const [stored, pending] = await Promise.all([
+        this.#store.nonceAfterStored(sender.key.address),
+        this.#rpc.call<string>("eth_getTransactionCount", [sender.key.address, "pending"]),
+      ]);
+      sender.nextNonce = Math.max(stored, Number(pending));
+      const again = [...sender.waiting.values()];
+      if (again.length > 0) {
+        this.#logger.info(
+          { sender: sender.key.address, count: again.length },
+          "broadcasting stored transactions again",
+        );
+        await this.#broadcast(sender, again);
+      }
+    }
+    // Blocks may have been taken back while no process watched.
+    await this.#recheck(0);
+  }
+
+  /** Stores and broadcasts transactions, with consecutive nonces for each sender, in the order given. */
+  send(outgoing: readonly Outgoing[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const made: { sender: Sender; stored: NewTransaction }[] = [];
+      const nonces = new Map<Sender, number>();
+      const { maxFee, tip } = this.#bid();
+      for (const one of outgoing) {
+        const sender = this.#senders.get(one.sender)!;
+        const nonce = nonces.get(sender) ?? sender.nextNonce;
+        nonces.set(sender, nonce + 1);
+        const unsigned = Transaction.from({
+          type: 2,
+          chainId: this.#chainId,
+          nonce,
+          to: one.to,
+          data: one.data,
+          gasLimit: one.gasLimit,
+          maxFeePerGas: maxFee,
+          maxPriorityFeePerGas: tip,
+        });
+        const { hash, raw } = sender.key.sign(unsigned);
+        const { purpose, runId, detail } = one;
+        made.push({ sender, stored: { sender: one.sender, nonce, purpose, runId, detail, hash, raw, maxFee, tip } });
+      }
+      const ids = await this.#store.insertTransactions(made.map(({ stored }) => stored));
+      for (const [sender, nonce] of nonces) sender.nextNonce = nonce;
+      const bySender = new Map<Sender, Sent[]>();
+      for (const { sender, stored } of made) {
+        const { hash, raw } = stored;
+        const sent: Sent = {
+          id: ids.get(hash)!,
+          sender: stored.sender,
+          nonce: stored.nonce,
+          purpose: stored.purpose,
+          runId: stored.runId,
+          detail: stored.detail,
+          attempts: [{ hash, raw, maxFee, tip }],
+          blockNumber: undefined,
+          blockHash: undefined,
+          broadcastAt: 0,
+          missed: 0,
+          problem: undefined,
+        };
+        sender.waiting.set(stored.nonce, sent);
+        bySender.set(sender, [...(bySender.get(sender) ?? []), sent]);
+      }
+      for (const [sender, list] of bySender) await this.#broadcast(sender, list);
+    });
+  }
+
+  /** Looks which transactions the new block holds, and bids those higher that wait too long. */
+  onHead(head: Head): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#head = head;
+      await Promise.all([...this.#senders.values()].map((sender) => this.#follow(sender, head)));
+      if (head.number - this.#finalizedTo >= Math.max(this.#finalityDepth, 16)) {
+        this.#finalizedTo = head.number;
+        await this.#finalize(head.number - this.#finalityDepth);
+      }
+    });
+  }
+
+  /** Blocks above `ancestor` are no longer part of the chain. */
+  onReorg(ancestor: number): Promise<void> {
+    return this.#inTurn(() => this.#recheck(ancestor));
+  }
+
+  /** How many transactions of a sender are not in a block. */
+  inFlight(sender?: string): number {
+    if (sender !== undefined) return this.#senders.get(sender)?.waiting.size ?? 0;
+    return [...this.#senders.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
+  }
+
+  /** What is wrong with sending, in words. */
+  problems(): string[] {
+    const found: string[] = [];
+    for (const { key, problem, waiting } of this.#senders.values()) {
+      if (problem !== undefined) found.push(`sender ${key.address}: ${problem}`);
+      const lowest = waiting.get(Math.min(...waiting.keys()));
+      if (lowest?.problem !== undefined) found.push(`transaction ${lowest.nonce} of ${key.address}: ${lowest.problem}`);
+    }
+    return found;
+  }
+
+  idle(): Promise<void> {
+    return this.#busy;
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.#busy.then(work);
+    this.#busy = mine.catch(() => {});
+    return mine;
+  }
+
+  #bid(): { maxFee: bigint; tip: bigint } {
+    const wanted = 2n * (this.#head?.baseFee ?? 0n) + this.#fees.tip;
+    const maxFee = wanted < this.#fees.maxFee ? wanted : this.#fees.maxFee;
+    return { maxFee, tip: this.#fees.tip < maxFee ? this.#fees.tip : maxFee };
+  }
+
+  async #broadcast(sender: Sender, list: readonly Sent[]): Promise<void> {
+    const number = this.#head?.number ?? 0;
+    await Promise.all(
+      list.map(async (sent) => {
+        sent.broadcastAt = number;
+        try {
+          await this.#rpc.call("eth_sendRawTransaction", [sent.attempts.at(-1)!.raw]);
+          sent.problem = undefined;
+          sender.problem = undefined;
+        } catch (error) {
+          this.#judge(sender, sent, error);
+        }
+      }),
+    );
+  }
+
+  #judge(sender: Sender, sent: Sent, error: unknown): void {
+    const said = explain(error);
+    // It is in the pool or in a block already: the receipt will tell.
+    if (error instanceof RpcError && /already known|already imported|nonce too low|known transaction/i.test(said))
+      return;
+    if (/replacement transaction underpriced/i.test(said)) return;
+    sent.problem = said;
+    if (/insufficient funds/i.test(said)) sender.problem = "not enough ether to send";
+    this.#logger.warn(
+      { sender: sent.sender, nonce: sent.nonce, run: sent.runId, cause: said },
+      "a broadcast was refused",
+    );
+  }
+
+  async #follow(sender: Sender, head: Head): Promise<void> {
+    if (sender.waiting.size === 0) return;
+    const used = Number(await this.#rpc.call<string>("eth_getTransactionCount", [sender.key.address, "latest"]));
+    const candidates = [...sender.waiting.values()]
+      .filter((sent) => sent.nonce < used)
+      .sort((a, b) => a.nonce - b.nonce);
+    await this.#collect(sender, candidates);
+    const lowest = Math.min(...sender.waiting.keys());
+    const stuck = sender.waiting.get(lowest);
+    if (stuck === undefined || stuck.nonce < used) return;
+    const waited = head.number - stuck.broadcastAt;
+    if (stuck.problem !== undefined && waited >= 1) await this.#broadcast(sender, [...sender.waiting.values()]);
+    else if (waited >= this.#fees.bumpAfter) await this.#bump(sender, stuck);
+  }
+
+  async #collect(sender: Sender, candidates: readonly Sent[]): Promise<void> {
+    const receipts = await Promise.all(candidates.map((sent) => this.#receipt(sent)));
+    const settled: Parameters<Store["settle"]>[0][number][] = [];
+    for (const [index, sent] of candidates.entries()) {
+      const receipt = receipts[index];
+      if (receipt === undefined) {
+        // The count may come from a node that is ahead of the one that was asked for the receipt.
+        if (++sent.missed < 10) continue;
+        sender.waiting.delete(sent.nonce);
+        this.#logger.error(
+          { sender: sent.sender, nonce: sent.nonce, run: sent.runId },
+          "a foreign transaction took this nonce",
+        );
+        await this.#store.settle([{ id: sent.id, state: "lost" }]);
+        await this.#events!.lost(sent);
+        continue;
+      }
+      sent.missed = 0;
+      sent.blockNumber = Number(receipt.blockNumber);
+      sent.blockHash = receipt.blockHash;
+      sent.problem = undefined;
+      const outcome = await this.#events!.mined(sent, receipt);
+      sender.waiting.delete(sent.nonce);
+      sender.mined.set(sent.nonce, sent);
+      settled.push({
+        id: sent.id,
+        state: "confirmed",
+        blockNumber: sent.blockNumber,
+        blockHash: sent.blockHash,
+        hash: receipt.transactionHash,
+        outcome,
+      });
+    }
+    await this.#store.settle(settled);
+  }
+
+  async #receipt(sent: Sent): Promise<RpcReceipt | undefined> {
+    const found = await Promise.all(
+      sent.attempts.map(({ hash }) => this.#rpc.call<RpcReceipt | null>("eth_getTransactionReceipt", [hash])),
+    );
+    return found.find((receipt) => receipt !== null) ?? undefined;
+  }
+
+  /** Bids higher for the same nonce. */
+  async #bump(sender: Sender, sent: Sent): Promise<void> {
+    const last = sent.attempts.at(-1)!;
+    const raised = (fee: bigint) => (fee * (100n + this.#fees.bumpPercent)) / 100n + 1n;
+    const { maxFee: market } = this.#bid();
+    const tip = raised(last.tip);
+    const maxFee = [raised(last.maxFee), market, tip].reduce((a, b) => (a > b ? a : b));
+    if (maxFee > this.#fees.maxFee) {
+      sent.problem = `stuck: ${last.maxFee} wei per gas is not enough, and the cap is ${this.#fees.maxFee}`;
+      await this.#broadcast(sender, [sent]);
+      return;
+    }
+    const replacement = Transaction.from(last.raw);
+    replacement.signature = null;
+    replacement.maxFeePerGas = maxFee;
+    replacement.maxPriorityFeePerGas = tip;
+    const attempt: StoredAttempt = { ...sender.key.sign(replacement), maxFee, tip };
+    await this.#store.insertAttempt(sent.id, attempt);
+    sent.attempts.push(attempt);
+    this.#logger.info(
+      { sender: sent.sender, nonce: sent.nonce, run: sent.runId, maxFee: maxFee.toString() },
+      "bidding higher",
+    );
+    // All of them: a pool may have dropped the later ones with the one that waits.
+    await this.#broadcast(sender, [...sender.waiting.values()]);
+  }
+
+  /** Looks again at what was mined above `ancestor`: what is no longer there is broadcast again. */
+  async #recheck(ancestor: number): Promise<void> {
+    for (const sender of this.#senders.values()) {
+      const suspects = [...sender.mined.values()].filter((sent) => (sent.blockNumber ?? 0) > ancestor);
+      const receipts = await Promise.all(suspects.map((sent) => this.#receipt(sent)));
+      const gone: Sent[] = [];
+      for (const [index, sent] of suspects.entries()) {
+        const receipt = receipts[index];
+        if (receipt !== undefined && receipt.blockHash === sent.blockHash) continue;
+        sender.mined.delete(sent.nonce);
+        sender.waiting.set(sent.nonce, sent);
+        sent.blockNumber = undefined;
+        sent.blockHash = undefined;
+        await this.#store.settle([{ id: sent.id, state: "unconfirmed" }]);
+        await this.#events!.unmined(sent);
+        if (receipt === undefined) gone.push(sent);
+      }
+      if (gone.length > 0) {
+        this.#logger.warn(
+          { sender: sender.key.address, count: gone.length },
+          "a reorg took transactions back: sending them again",
+        );
+        await this.#broadcast(
+          sender,
+          gone.sort((a, b) => a.nonce - b.nonce),
+        );
+      }
+    }
+  }
+
+  async #finalize(upTo: number): Promise<void> {
+    for (const sender of this.#senders.values()) {
+      for (const [nonce, sent] of sender.mined) if ((sent.blockNumber ?? 0) <= upTo) sender.mined.delete(nonce);
+    }
+    await this.#store.finalize(upTo);
+  }
+}

@@ -1,0 +1,156 @@
+import { AbiCoder, FunctionFragment, ParamType } from "ethers/abi";
+import {
+  asAddress,
+  asBool,
+  asBytes,
+  asDecimal,
+  asList,
+  asString,
+  badInput,
+  isMap,
+  kindOf,
+  type Value,
+} from "./value.ts";
+
+/* Chainlink's ABI strings and conversions: core/services/pipeline/common_eth.go. */
+
+const SIGNATURE = /^\s*([a-zA-Z0-9_]+)?\s*\(\s*([a-zA-Z0-9[\]_\s,]+\s*)?\)\s*$/;
+
+export interface AbiArgument {
+  name: string;
+  type: ParamType;
+  indexed: boolean;
+}
+
+/** `name(type name, …)`, in which the name may be missing. */
+export interface AbiSignature {
+  name: string;
+  arguments: readonly AbiArgument[];
+}
+
+/** Reads an ABI string of ethabiencode, ethabidecode and (`log`) ethabidecodelog. */
+export function parseSignature(abi: string, log = false): AbiSignature {
+  const match = SIGNATURE.exec(abi);
+  if (match === null) throw badInput(`bad ABI specification: ${abi.trim()}`);
+  return { name: match[1] ?? "", arguments: parseArguments(match[2] ?? "", log) };
+}
+
+/** Reads `type name, type name`. */
+export function parseArguments(list: string, log = false): AbiArgument[] {
+  if (list.trim() === "") return [];
+  return list.split(",").map((part) => {
+    const words = part.split(/\s+/).filter((word) => word !== "" && !/^(calldata|memory|storage)$/.test(word));
+    const indexed = log && words.length === 3 && words[1] === "indexed";
+    if (words.length === 0) throw badInput(`bad ABI specification, empty argument: ${list.trim()}`);
+    if (words.length === 1 || (log && words.length === 2 && words[1] === "indexed")) {
+      throw badInput(`bad ABI specification, missing argument name: ${list.trim()}`);
+    }
+    if (words.length > 2 && !indexed) {
+      throw badInput(`bad ABI specification, too many components in argument ${JSON.stringify(part.trim())}`);
+    }
+    return { name: words.at(-1)!, type: paramType(words[0]!), indexed };
+  });
+}
+
+function paramType(type: string): ParamType {
+  try {
+    return ParamType.from(type);
+  } catch (cause) {
+    throw badInput(`bad ABI specification: ${type} is not a type`, cause);
+  }
+}
+
+const coder = AbiCoder.defaultAbiCoder();
+
+/** The encoded arguments, after the selector when the signature has a name. */
+export function encodeCall(signature: AbiSignature, values: { readonly [name: string]: Value }): Uint8Array {
+  const types = signature.arguments.map((argument) => argument.type);
+  const encoded = coder.encode(
+    types,
+    signature.arguments.map(({ name, type }) => {
+      if (!Object.hasOwn(values, name)) throw badInput(`argument ${JSON.stringify(name)} is missing`);
+      try {
+        return toAbi(values[name]!, type);
+      } catch (cause) {
+        throw badInput(`argument ${JSON.stringify(name)} of type ${type.format()}`, cause);
+      }
+    }),
+  );
+  const selector =
+    signature.name === ""
+      ? ""
+      : FunctionFragment.from(`function ${signature.name}(${types.map((type) => type.format()).join(",")})`).selector;
+  return Buffer.from(`${selector.slice(2)}${encoded.slice(2)}`, "hex");
+}
+
+/** Decoded values by the arguments' names. */
+export function decodeArguments(list: readonly AbiArgument[], data: Uint8Array): Record<string, Value> {
+  let decoded: unknown[];
+  try {
+    decoded = [
+      ...coder.decode(
+        list.map((argument) => argument.type),
+        data,
+      ),
+    ];
+  } catch (cause) {
+    throw badInput(`${data.length} bytes do not hold (${list.map((one) => one.type.format()).join(",")})`, cause);
+  }
+  return Object.fromEntries(list.map(({ name, type }, index) => [name, fromAbi(decoded[index], type)]));
+}
+
+/** What ethers decoded as a pipeline's value: bytes as bytes, integers as bigint, addresses as text. */
+export function fromAbi(value: unknown, type: ParamType): Value {
+  if (type.baseType === "array") return [...(value as unknown[])].map((item) => fromAbi(item, type.arrayChildren!));
+  if (type.baseType === "tuple") {
+    const parts = [...(value as unknown[])].map((item, index) => fromAbi(item, type.components![index]!));
+    return type.components!.every((part) => part.name !== "")
+      ? Object.fromEntries(parts.map((part, index) => [type.components![index]!.name, part]))
+      : parts;
+  }
+  if (type.baseType.startsWith("bytes")) return Buffer.from((value as string).slice(2), "hex");
+  return value as Value;
+}
+
+/** Converts a value to what the ABI type wants, as Chainlink's convertToETHABIType does. */
+export function toAbi(value: Value, type: ParamType): unknown {
+  const base = type.baseType;
+  if (base === "array") {
+    const items = asList(value);
+    if (type.arrayLength !== null && type.arrayLength !== -1 && items.length !== type.arrayLength) {
+      throw badInput(`incorrect length: expected ${type.arrayLength}, got ${items.length}`);
+    }
+    return items.map((item) => toAbi(item, type.arrayChildren!));
+  }
+  if (base === "tuple") {
+    const parts = type.components!;
+    if (isMap(value)) {
+      return parts.map((part) => {
+        if (!Object.hasOwn(value, part.name)) throw badInput(`${JSON.stringify(part.name)} is missing`);
+        return toAbi(value[part.name]!, part);
+      });
+    }
+    const items = asList(value);
+    if (items.length !== parts.length)
+      throw badInput(`incorrect length: expected ${parts.length}, got ${items.length}`);
+    return items.map((item, index) => toAbi(item, parts[index]!));
+  }
+  if (/^u?int/.test(base)) return toInteger(value, base);
+  if (base === "bool") return asBool(value);
+  if (base === "address") return asAddress(value);
+  if (base === "string") return asString(value);
+  const bytes = asBytes(value);
+  if (base === "bytes") return bytes;
+  const size = Number(base.slice(5));
+  if (bytes.length !== size) throw badInput(`incorrect length: expected ${size} bytes, got ${kindOf(value)}`);
+  return bytes;
+}
+
+function toInteger(value: Value, type: string): bigint {
+  // Chainlink cuts decimals off: 1.9 becomes 1.
+  const integer = asDecimal(value).toBigInt();
+  const bits = BigInt(/\d+$/.exec(type)?.[0] ?? "256");
+  const [low, high] = type.startsWith("u") ? [0n, 2n ** bits] : [-(2n ** (bits - 1n)), 2n ** (bits - 1n)];
+  if (integer < low || integer >= high) throw badInput(`${integer} overflows ${type}`);
+  return integer;
+}

@@ -1,0 +1,124 @@
+import { BijuliError } from "@bijuli/protocol";
+import type { DotGraph } from "../spec/dot.ts";
+import { parseDuration } from "../spec/duration.ts";
+import { SpecError } from "../spec/problem.ts";
+import { COMMON_ATTRIBUTES, type TaskType } from "./task.ts";
+import { taskTypes } from "./tasks/index.ts";
+
+/** One task, ready to run. */
+export interface PipelineTask {
+  id: string;
+  type: string;
+  behaviour: TaskType;
+  attributes: Readonly<Record<string, string>>;
+  /** Position in the results of the tasks that it feeds. */
+  index: number;
+  /** ms; undefined: the type's own default; 0: none. */
+  timeoutMs: number | undefined;
+  failEarly: boolean;
+  /** Attempts beyond the first. */
+  retries: number;
+  minBackoffMs: number;
+  maxBackoffMs: number;
+  inputs: readonly string[];
+  outputs: readonly string[];
+}
+
+/** A job's tasks in an order in which each stands behind those it needs. */
+export type Pipeline = readonly PipelineTask[];
+
+/**
+ * Checks a graph and sorts it.
+ * @throws SpecError with the line and the task's field
+ */
+export function buildPipeline(graph: DotGraph, line: number): Pipeline {
+  if (graph.nodes.size === 0) throw new SpecError(line, "observationSource", "no tasks");
+  const tasks = new Map<string, PipelineTask>();
+  for (const node of graph.nodes.values()) {
+    const field = (name: string) => `observationSource, task ${node.id}, ${name}`;
+    if (node.id === "input") throw new SpecError(node.line, field("name"), "'input' is a reserved word");
+    const type = node.attributes.type;
+    if (type === undefined) throw new SpecError(node.line, field("type"), "missing");
+    const behaviour = taskTypes[type.toLowerCase()];
+    if (behaviour === undefined)
+      throw new SpecError(node.line, field("type"), `unknown task type ${JSON.stringify(type)}`);
+    const known: readonly string[] = [...COMMON_ATTRIBUTES, ...behaviour.attributes];
+    for (const name of Object.keys(node.attributes)) {
+      if (!known.includes(name)) throw new SpecError(node.line, field(name), `not an attribute of ${type}`);
+    }
+    for (const name of behaviour.required ?? []) {
+      if ((node.attributes[name] ?? "").trim() === "") throw new SpecError(node.line, field(name), "missing");
+    }
+    try {
+      behaviour.check?.(node.attributes);
+    } catch (cause) {
+      throw new SpecError(node.line, field(type), cause instanceof Error ? cause.message : String(cause), cause);
+    }
+    const inputs = graph.edges.filter(([, to]) => to === node.id).map(([from]) => from);
+    const outputs = graph.edges.filter(([from]) => from === node.id).map(([, to]) => to);
+    const limits = behaviour.inputs;
+    if (limits !== undefined && inputs.length > limits.max) {
+      throw new SpecError(node.line, field("inputs"), `${type} takes at most ${limits.max}, here are ${inputs.length}`);
+    }
+    const duration = (name: string): number | undefined => {
+      const text = node.attributes[name];
+      if (text === undefined) return undefined;
+      const parsed = parseDuration(text);
+      if (parsed === undefined)
+        throw new SpecError(node.line, field(name), `${JSON.stringify(text)} is not a duration`);
+      return parsed;
+    };
+    const integer = (name: string, max: number): number => {
+      const text = node.attributes[name] ?? "0";
+      if (!/^\d+$/.test(text) || Number(text) > max) {
+        throw new SpecError(node.line, field(name), `${JSON.stringify(text)} is not a whole number up to ${max}`);
+      }
+      return Number(text);
+    };
+    const minBackoffMs = duration("minBackoff");
+    const failEarly = node.attributes.failEarly ?? "false";
+    if (!/^(true|false|1|0)$/i.test(failEarly)) {
+      throw new SpecError(node.line, field("failEarly"), `${JSON.stringify(failEarly)} is neither true nor false`);
+    }
+    tasks.set(node.id, {
+      id: node.id,
+      type: type.toLowerCase(),
+      behaviour,
+      attributes: node.attributes,
+      index: integer("index", 2 ** 31 - 1),
+      timeoutMs: duration("timeout"),
+      failEarly: /^(true|1)$/i.test(failEarly),
+      retries: integer("retries", 2 ** 32 - 1),
+      // The defaults of Chainlink's task.base.go
+      minBackoffMs: minBackoffMs ?? 5_000,
+      maxBackoffMs: duration("maxBackoff") ?? 60_000,
+      inputs,
+      outputs,
+    });
+  }
+  return sorted(tasks, line);
+}
+
+function sorted(tasks: Map<string, PipelineTask>, line: number): PipelineTask[] {
+  const done = new Set<string>();
+  const order: PipelineTask[] = [];
+  while (order.length < tasks.size) {
+    const free = [...tasks.values()].filter((task) => !done.has(task.id) && task.inputs.every((id) => done.has(id)));
+    if (free.length === 0) {
+      const stuck = [...tasks.keys()].filter((id) => !done.has(id));
+      throw new SpecError(line, "observationSource", `the tasks ${stuck.join(", ")} wait for one another`);
+    }
+    for (const task of free) {
+      done.add(task.id);
+      order.push(task);
+    }
+  }
+  return order;
+}
+
+/** The task of that id. */
+export function taskOf(pipeline: Pipeline, id: string): PipelineTask {
+  const found = pipeline.find((task) => task.id === id);
+  if (found === undefined) throw new BijuliError("bad-spec", `there is no task ${id}`);
+  return found;
+}

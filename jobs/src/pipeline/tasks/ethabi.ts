@@ -1,0 +1,89 @@
+import { EventFragment, FunctionFragment, Interface } from "ethers/abi";
+import { decodeArguments, encodeCall, fromAbi, parseArguments, parseSignature } from "../abi.ts";
+import type { TaskType } from "../task.ts";
+import { asBytes, asList, asMap, asString, badInput, toHex, type Value } from "../value.ts";
+import { jsonWithVariables, otherwise, resolve, variable } from "../variables.ts";
+import { noFailedInputs } from "./inputs.ts";
+
+/** `ethabidecodelog`: an event's topics and data by the names in its ABI (task.eth_abi_decode_log.go). */
+export const ethAbiDecodeLog: TaskType = {
+  attributes: ["abi", "data", "topics"],
+  required: ["abi", "topics"],
+  check: ({ abi }) => void parseSignature(abi!, true),
+  run({ attributes, variables, inputs }) {
+    noFailedInputs(inputs);
+    const data = resolve("data", [variable(attributes.data, variables), otherwise(null)], asBytes);
+    const topics = resolve("topics", [variable(attributes.topics, variables)], asList).map(asBytes);
+    const signature = parseSignature(attributes.abi!, true);
+    const plain = signature.arguments.filter((argument) => !argument.indexed);
+    const indexed = signature.arguments.filter((argument) => argument.indexed);
+    const decoded = data.length > 0 ? decodeArguments(plain, data) : {};
+    if (indexed.length === 0) return decoded;
+    if (topics.length !== indexed.length + 1) {
+      throw badInput(`${topics.length} topics for ${indexed.length} indexed fields`);
+    }
+    const event = EventFragment.from(
+      `event ${signature.name || "Unnamed"}(${indexed.map((one) => `${one.type.format()} indexed ${one.name}`).join(",")})`,
+    );
+    // The topic of a decode by name is the log's own: the fragment holds the indexed fields only.
+    const parsed = new Interface([event]).decodeEventLog(event, "0x", [event.topicHash, ...topics.slice(1).map(toHex)]);
+    for (const [position, { name, type }] of indexed.entries()) {
+      const value: unknown = parsed[position];
+      const hashed = typeof value === "object" && value !== null && "hash" in value ? value.hash : undefined;
+      decoded[name] = hashed === undefined ? fromAbi(value, type) : Buffer.from(String(hashed).slice(2), "hex");
+    }
+    return decoded;
+  },
+};
+
+/** `ethabidecode`: ABI-encoded bytes by the names in `abi` (task.eth_abi_decode.go). */
+export const ethAbiDecode: TaskType = {
+  attributes: ["abi", "data"],
+  required: ["abi"],
+  check: ({ abi }) => void parseArguments(abi!),
+  run({ attributes, variables, inputs }) {
+    noFailedInputs(inputs);
+    const data = resolve("data", [variable(attributes.data, variables), () => inputs[0] ?? null], asBytes);
+    return decodeArguments(parseArguments(attributes.abi!), data);
+  },
+};
+
+/** `ethabiencode`: values by name to calldata; without a function name, to arguments only (task.eth_abi_encode.go). */
+export const ethAbiEncode: TaskType = {
+  attributes: ["abi", "data"],
+  required: ["abi"],
+  check: ({ abi }) => void parseSignature(abi!),
+  run({ attributes, variables, inputs }) {
+    noFailedInputs(inputs);
+    const values = namedValues(attributes.data, variables);
+    return toHex(encodeCall(parseSignature(attributes.abi!), values));
+  },
+};
+
+/** `ethabiencode2`: as `ethabiencode`, from a JSON ABI, which can hold tuples (task.eth_abi_encode_2.go). */
+export const ethAbiEncode2: TaskType = {
+  attributes: ["abi", "data"],
+  required: ["abi"],
+  check: ({ abi }) => void parseJsonAbi(abi!),
+  run({ attributes, variables, inputs }) {
+    noFailedInputs(inputs);
+    const values = namedValues(attributes.data, variables);
+    return toHex(encodeCall(parseJsonAbi(attributes.abi!), values));
+  },
+};
+
+function namedValues(data: string | undefined, variables: Parameters<typeof variable>[1]): Record<string, Value> {
+  return resolve("data", [variable(data, variables), jsonWithVariables(data, variables), otherwise({})], asMap);
+}
+
+function parseJsonAbi(abi: string) {
+  const parsed = asMap(asString(abi));
+  const fragment = FunctionFragment.from({ type: "function", name: "unnamed", outputs: [], ...parsed });
+  return {
+    name: typeof parsed.name === "string" ? parsed.name : "",
+    arguments: fragment.inputs.map((type) => {
+      if (type.name === "") throw badInput("bad ABI specification, missing argument name");
+      return { name: type.name, type, indexed: false };
+    }),
+  };
+}

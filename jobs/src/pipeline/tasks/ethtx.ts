@@ -1,0 +1,53 @@
+import type { TaskType } from "../task.ts";
+import { asAddress, asBool, asBytes, asList, asString, asUint, badInput, toHex } from "../value.ts";
+import { jsonWithVariables, lookUp, otherwise, resolve, text, variable } from "../variables.ts";
+import { noFailedInputs } from "./inputs.ts";
+
+/**
+ * `ethtx`: asks for a transaction (task.eth_tx.go). It is not sent here: ordered delivery takes it, so that callbacks leave
+ * in the order of their requests however fast their adapters were.
+ */
+export const ethTx: TaskType = {
+  attributes: [
+    "from",
+    "to",
+    "data",
+    "gasLimit",
+    "txMeta",
+    "minConfirmations",
+    "failOnRevert",
+    "evmChainID",
+    "transmitChecker",
+    "forwardingAllowed",
+  ],
+  required: ["to", "data"],
+  run({ attributes, variables, inputs, context }) {
+    noFailedInputs(inputs);
+    const given = (name: string) => [variable(attributes[name], variables), text(attributes[name])];
+    const chain = resolve("evmChainID", [...given("evmChainID"), otherwise("")], asString);
+    if (chain !== "") {
+      const own = lookUp(variables, "jobSpec.evmChainID");
+      if (asUint(chain) !== asUint(own))
+        throw badInput(`evmChainID: this node serves chain ${String(own)}, not ${chain}`);
+    }
+    const from = resolve(
+      "from",
+      [variable(attributes.from, variables), jsonWithVariables(attributes.from, variables), otherwise([])],
+      asList,
+    ).map(asAddress);
+    const to = resolve("to", given("to"), asAddress);
+    const data = resolve("data", given("data"), asBytes);
+    const optional = (name: string) =>
+      resolve(name, [...given(name), otherwise(null)], (value) => (value === null ? undefined : asUint(value)));
+    const minConfirmations = optional("minConfirmations");
+    context.transact({
+      from,
+      to,
+      data: toHex(data),
+      gasLimit: optional("gasLimit"),
+      minConfirmations: minConfirmations === undefined ? undefined : Number(minConfirmations),
+      failOnRevert: resolve("failOnRevert", [...given("failOnRevert"), otherwise(false)], asBool),
+    });
+    return null;
+  },
+};

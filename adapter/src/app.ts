@@ -146,12 +146,15 @@ export function buildApp(options: AppOptions): Express {
     });
   }
 
-  app.use(options.baseUrl, router);
-  app.use((request: IncomingMessage, response: ServerResponse) => {
+  const notFound = (request: IncomingMessage, response: ServerResponse): void => {
     request.resume();
     const what = `${request.method} ${JSON.stringify(request.url?.slice(0, 80))}`;
     refuse(request, response, new Refusal(404, "not-found", `there is nothing at ${what}`));
-  });
+  };
+  // Express would answer OPTIONS by itself, in a shape of its own.
+  router.options(/.*/, notFound);
+  app.use(options.baseUrl, router);
+  app.use(notFound);
   // Express reports what it cannot route at all (a malformed path) here; four parameters mark an error handler.
   app.use((error: unknown, request: IncomingMessage, response: ServerResponse, _next: unknown) => {
     const { status } = error as { status?: number };

@@ -71,11 +71,7 @@ export function parseJobRequest(body: unknown, roster: Roster): JobRequest {
   if (lot !== undefined && BigInt(lots) > lot + 1n) throw badInput(`data.lots reaches back beyond lot 0`);
   return {
     endpoint,
-    meters: metersOf(
-      endpoint === "register" ? (data.meter ?? data.meters) : data.meters,
-      overridesOf(data.overrides),
-      roster,
-    ),
+    meters: metersOf(endpoint === "register" ? registerMeter(data) : data.meters, overridesOf(data.overrides), roster),
     lot,
     lots,
     stage: stageOf(data.stage),
@@ -133,6 +129,12 @@ function overridesOf(given: unknown): Json | undefined {
     return names;
   }
   return undefined;
+}
+
+/** Endpoint register takes one meter, as `meter` or `meters`, bare or in a list. */
+function registerMeter(data: Json): unknown {
+  const given = data.meter ?? data.meters;
+  return typeof given === "string" ? [given] : given;
 }
 
 function metersOf(given: unknown, overrides: Json | undefined, roster: Roster): Meter[] {

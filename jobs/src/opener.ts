@@ -3,7 +3,7 @@ import { Interface } from "ethers/abi";
 import type { Logger } from "pino";
 import { marketAbi } from "./chain/market.ts";
 import { revertReason } from "./chain/revert.ts";
-import { type RpcClient, RpcError } from "./chain/rpc.ts";
+import { quantity, type RpcClient, RpcError } from "./chain/rpc.ts";
 import type { Head, RpcReceipt } from "./chain/types.ts";
 import type { Sent, TransactionManager } from "./delivery/transactions.ts";
 
@@ -14,6 +14,8 @@ interface Feeder {
   /** The lot that openLots takes next and the chain's second from which it does; undefined: to be asked. */
   next: { lot: bigint; notBefore: bigint } | undefined;
   opening: boolean;
+  /** The lot that was opened last: more of its requests may be left to send. */
+  unfinished: bigint | undefined;
   /** Real ms before which it is not tried again. */
   restsUntil: number;
   failures: number;
@@ -115,8 +117,10 @@ export class Opener {
     if (known !== undefined) {
       known.opening = false;
       known.next = undefined;
-      if (good) this.#well(known);
-      else this.#failed(known, `openLots up to ${lot} reverted`);
+      if (good) {
+        known.unfinished = BigInt(lot);
+        this.#well(known);
+      } else this.#failed(known, `openLots up to ${lot} reverted`);
     }
     return { kind: good ? "opened" : "reverted", feeder, lot };
   }
@@ -149,6 +153,7 @@ export class Opener {
       until: until === undefined ? undefined : BigInt(until),
       next: undefined,
       opening: false,
+      unfinished: undefined,
       restsUntil: 0,
       failures: 0,
       problem: undefined,
@@ -170,6 +175,10 @@ export class Opener {
 
   async #open(feeder: Feeder, head: Head): Promise<void> {
     try {
+      if (feeder.unfinished !== undefined) {
+        if (await this.#goOn(feeder, feeder.unfinished)) return;
+        feeder.unfinished = undefined;
+      }
       feeder.next ??= await this.#next(feeder);
       if (feeder.next === undefined) {
         feeder.done = true;
@@ -178,31 +187,38 @@ export class Opener {
       }
       const { lot, notBefore } = feeder.next;
       if (head.timestamp < notBefore || this.#stopped) return;
-      const call = {
-        from: this.#sender,
-        to: this.#options.market,
-        data: marketAbi.encodeFunctionData("openLots", [feeder.feeder, lot]),
-      };
-      // The estimate is also the question whether the market would take it.
-      const estimate = BigInt(await this.#options.rpc.call<string>("eth_estimateGas", [call, "latest"]));
-      const wanted = (estimate * 13n) / 10n + 50_000n;
-      feeder.opening = true;
-      await this.#options.transactions.send([
-        {
-          sender: this.#sender,
-          purpose: PURPOSE,
-          runId: undefined,
-          to: call.to,
-          data: call.data,
-          gasLimit: wanted < this.#options.maxGasLimit ? wanted : this.#options.maxGasLimit,
-          detail: { feeder: feeder.feeder, lot: lot.toString() },
-        },
-      ]);
+      await this.#send(feeder, lot);
       this.#options.logger.info({ feeder: feeder.feeder, lot: lot.toString() }, "opening lots");
     } catch (error) {
       feeder.opening = false;
       feeder.next = undefined;
       this.#failed(feeder, error instanceof RpcError ? revertReason(error) : explain(error));
+    }
+  }
+
+  /** Asks the market whether it would take an opening, which throws its refusal, and sends it. */
+  async #send(feeder: Feeder, lot: bigint): Promise<void> {
+    // Not estimated: openLots sends as many requests as its gas allows, so that the least with which it succeeds is too little.
+    const gasLimit = this.#options.maxGasLimit;
+    const to = this.#options.market;
+    const data = marketAbi.encodeFunctionData("openLots", [feeder.feeder, lot]);
+    const call = { from: this.#sender, to, data, gas: quantity(gasLimit) };
+    await this.#options.rpc.call<string>("eth_call", [call, "latest"]);
+    feeder.opening = true;
+    const detail = { feeder: feeder.feeder, lot: lot.toString() };
+    await this.#options.transactions.send([
+      { sender: this.#sender, purpose: PURPOSE, runId: undefined, to, data, gasLimit, detail },
+    ]);
+  }
+
+  /** A large feeder's requests take several transactions: the same lot is opened until nothing is left to ask for. */
+  async #goOn(feeder: Feeder, lot: bigint): Promise<boolean> {
+    try {
+      await this.#send(feeder, lot);
+      return true;
+    } catch (error) {
+      if (error instanceof RpcError && error.revertData !== undefined) return false;
+      throw error;
     }
   }
 

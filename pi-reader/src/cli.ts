@@ -8,6 +8,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   keygen: async () => (await import("./commands/keygen.ts")).keygen,
   identity: async () => (await import("./commands/identity.ts")).identity,
   read: async () => (await import("./commands/read.ts")).read,
+  audit: async () => (await import("./commands/audit.ts")).audit,
+  export: async () => (await import("./commands/export.ts")).exportLots,
+  scan: async () => (await import("./commands/scan.ts")).scan,
   simulate: async () => (await import("./commands/simulate.ts")).simulate,
 };
 
@@ -17,6 +20,9 @@ const HELP = `bijuli reader: a meter that measures, closes lots, signs and serve
   keygen     makes a meter's key
   identity   prints serial, meterId and signer
   read       prints what the source shows now
+  audit      checks a store or an export offline
+  export     writes lots as JSON lines or CSV
+  scan       looks for sensors on an I2C bus
   simulate   prints a simulated meter's CSV
 
 COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or input, 75 try again later.

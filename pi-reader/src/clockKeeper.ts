@@ -1,5 +1,7 @@
 /** A jump of the wall clock against the monotonic one beyond this puts it under suspicion. */
 const JUMP_NS = 2_000_000_000n;
+/** The wall clock is read in whole milliseconds: what moves less than this has not moved, and lots keep their length. */
+const DEAD_BAND_NS = 2_000_000n;
 /** A suspected clock that wavers more than this is not settled. */
 const STEADY_NS = 500_000_000n;
 const NS_PER_MS = 1_000_000n;
@@ -58,7 +60,7 @@ export class ClockKeeper {
     }
     if (distance(offset, this.#offsetNs) <= JUMP_NS) {
       // Slewing is followed; a jump that was taken back is forgotten.
-      this.#offsetNs = offset;
+      if (distance(offset, this.#offsetNs) > DEAD_BAND_NS) this.#offsetNs = offset;
       this.#candidate = undefined;
       this.#state = synchronised ? "trusted" : "holdover";
       return undefined;

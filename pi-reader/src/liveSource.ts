@@ -59,8 +59,8 @@ export class LiveSource implements Source {
   #latest: { sample: SensorSample; atNs: bigint } | undefined;
   #fault: Error | undefined;
   #wake: (() => void)[] = [];
-  faults = 0;
-  samples = 0;
+  #faults = 0;
+  #samples = 0;
 
   constructor(options: LiveSourceOptions) {
     this.#options = options;
@@ -75,12 +75,14 @@ export class LiveSource implements Source {
     return this.#options.sensor.description;
   }
 
-  get gaps(): number {
-    return this.#integrator.gaps;
-  }
-
-  get clockSteps(): number {
-    return this.#keeper.steps;
+  counters() {
+    return {
+      samples: this.#samples,
+      sensor_faults: this.#faults,
+      gaps: this.#integrator.gaps,
+      clock_steps: this.#keeper.steps,
+      clock_trusted: this.#keeper.state === "trusted" ? 1 : 0,
+    };
   }
 
   /** Takes one sample, or notes why there is none, and lets time pass. */
@@ -99,7 +101,7 @@ export class LiveSource implements Source {
 
   /** Integrates a sample that was read at this monotonic moment. */
   take(sample: SensorSample, readNs: bigint): void {
-    this.samples++;
+    this.#samples++;
     this.#latest = { sample, atNs: readNs };
     const piece = this.#integrator.add({ ...sample, atNs: readNs - sample.windowNs / 2n });
     if (piece === undefined) return;
@@ -130,7 +132,7 @@ export class LiveSource implements Source {
   }
 
   #failed(error: Error): void {
-    this.faults++;
+    this.#faults++;
     if (this.#fault?.message !== error.message) this.#options.onFault?.(error);
     this.#fault = error;
     const kind = error instanceof SensorFault ? error.kind : "absent";

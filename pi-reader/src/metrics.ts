@@ -61,6 +61,9 @@ export class Metrics {
     });
     gauge("source_ok", "1 while the source is well", () => (meter.source.health().status === "ok" ? 1 : 0));
     gauge("close_failures", "Closings that failed since the start", () => this.closeFailures);
+    for (const name of Object.keys(meter.source.counters?.() ?? {})) {
+      gauge(`source_${name}`, `The source's ${name.replaceAll("_", " ")}`, () => meter.source.counters?.()[name]);
+    }
     const requests = this.#requests;
     new Counter({
       name: "bijuli_reader_http_requests_total",

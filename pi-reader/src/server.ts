@@ -16,6 +16,8 @@ export interface ServerOptions {
   /** Required of every request but /health, when given. */
   token?: string | undefined;
   metrics?: Metrics;
+  /** Version and hash of the calibration that is applied. */
+  calibration?: { version: number; hash: string } | undefined;
 }
 
 /** Answers of /lots in one page, unless told, and at most. */
@@ -82,12 +84,14 @@ class ReaderApi {
   readonly #meter: Meter;
   readonly #clock: Clock;
   readonly #version: string;
+  readonly #calibration: { version: number; hash: string } | null;
   readonly #tokenHash: Buffer | undefined;
   readonly #metrics: Metrics;
   readonly #readings = new Map<string, { etag: string; body: string }>();
 
-  constructor({ meter, clock, version, token, metrics }: ServerOptions) {
+  constructor({ meter, clock, version, token, metrics, calibration }: ServerOptions) {
     this.#meter = meter;
+    this.#calibration = calibration ?? null;
     this.#clock = clock;
     this.#version = version;
     this.#tokenHash = token === undefined ? undefined : sha256(token);
@@ -159,7 +163,7 @@ class ReaderApi {
       lotSeconds: meter.lotSeconds,
       domain: { ...domain, chainId: domain.chainId.toString() },
       sensor: meter.source.sensor,
-      calibration: null,
+      calibration: this.#calibration,
       clock: meter.source.clockState(),
       version: this.#version,
       firstLot: meter.firstLot?.toString() ?? null,

@@ -20,7 +20,10 @@ export const readerSettings = defineSettings({
   },
   READER_KEY_FILE: { schema: from.optionalText, description: "a file with the private key, as keygen writes it" },
   READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
-  READER_SOURCE: { schema: from.text, description: "what measures: replay:FILE.csv or simulate:{…}" },
+  READER_SOURCE: {
+    schema: from.text,
+    description: "what measures: ina219|ina226|ina228|ads1115:{…}, replay:FILE.csv or simulate:{…}",
+  },
   READER_HOST: {
     schema: from.text,
     default: "127.0.0.1",
@@ -38,6 +41,27 @@ export const readerSettings = defineSettings({
     schema: from.integer(1, 86_400),
     default: "300",
     description: "length of a lot in seconds, as the registry has it",
+  },
+  READER_SAMPLE_MS: {
+    schema: from.integer(10, 60_000),
+    default: "1000",
+    description: "milliseconds between two looks at a sensor",
+  },
+  READER_GAP_LIMIT_MS: {
+    schema: from.integer(20, 600_000),
+    default: "5000",
+    description: "two samples further apart than this are not joined: the time between is a gap",
+  },
+  READER_CHECKPOINT_SECONDS: {
+    schema: from.integer(1, 300),
+    default: "10",
+    description: "how often the open lot is saved: the most that a power cut can lose",
+  },
+  READER_CALIBRATION: { schema: from.optionalText, description: "file with a sensor's calibration" },
+  READER_CLOCK_SYNC: {
+    schema: from.choice(["auto", "always"]),
+    default: "auto",
+    description: "auto asks systemd whether the clock is synchronised; always believes the machine's clock",
   },
   BIJULI_CLOCK: {
     schema: from.optionalText,

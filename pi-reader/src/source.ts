@@ -36,6 +36,8 @@ export interface Source {
   checkpoint?(through?: bigint): string | undefined;
   /** Lots up to `through` are on the disk. */
   stored?(through: bigint): void;
+  /** Counts for /metrics, by name. */
+  counters?(): Readonly<Record<string, number>>;
   /** True where measured() can be asked again for lots long closed, and must then say the same. */
   readonly repeatable: boolean;
 }

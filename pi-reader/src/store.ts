@@ -79,7 +79,7 @@ export class Store {
   readonly #insert: StatementSync;
   readonly #run: StatementSync;
   readonly #newest: StatementSync;
-  readonly #oldest: StatementSync;
+  readonly #next: StatementSync;
 
   private constructor(path: string, db: DatabaseSync, lock: DatabaseSync | undefined) {
     this.path = path;
@@ -93,7 +93,7 @@ export class Store {
     this.#insert = prepare(`INSERT INTO lots (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})`);
     this.#run = prepare("SELECT * FROM lots WHERE lot BETWEEN ? AND ? ORDER BY lot");
     this.#newest = prepare("SELECT * FROM lots ORDER BY lot DESC LIMIT 1");
-    this.#oldest = prepare("SELECT lot FROM lots ORDER BY lot LIMIT 1");
+    this.#next = prepare("SELECT lot FROM lots WHERE lot >= ? ORDER BY lot LIMIT 1");
   }
 
   /**
@@ -202,8 +202,9 @@ export class Store {
     return row && closedLot(row);
   }
 
-  oldestLot(): bigint | undefined {
-    return (this.#oldest.get() as { lot: bigint } | undefined)?.lot;
+  /** The first stored lot from `from` on. */
+  nextLot(from: bigint): bigint | undefined {
+    return (this.#next.get(from) as { lot: bigint } | undefined)?.lot;
   }
 
   /** The stored lots of from … to, both included, oldest first. */

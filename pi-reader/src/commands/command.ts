@@ -16,6 +16,7 @@ export function usageError(message: string): BijuliError {
 const CODES: Readonly<Record<string, number>> = {
   "store-locked": ExitCode.TEMPORARY,
   "store-full": ExitCode.TEMPORARY,
+  "sensor-absent": ExitCode.TEMPORARY,
   "store-failed": ExitCode.FATAL,
   "lot-overflow": ExitCode.FATAL,
   "audit-failed": ExitCode.FATAL,

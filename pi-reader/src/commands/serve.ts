@@ -1,16 +1,19 @@
 import { once } from "node:events";
+import type { Server } from "node:http";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, explain, loadSettings, openClock, readingDomain, settingsHelp } from "@bijuli/protocol";
 import { pino } from "pino";
 import { readKey } from "../keyFile.ts";
 import { Meter } from "../meter.ts";
 import { Metrics } from "../metrics.ts";
+import { openLive, sensorOf } from "../openLive.ts";
 import { openSource } from "../openSource.ts";
 import { isLoopback, readerServer } from "../server.ts";
 import { readerSettings } from "../settings.ts";
 import { keySigner } from "../signer.ts";
 import { Store } from "../store.ts";
 import { version } from "../version.ts";
+import { startWatchdog } from "../watchdog.ts";
 import type { Command } from "./command.ts";
 
 /** Connections get this long to finish after SIGTERM. */
@@ -29,60 +32,108 @@ ${settingsHelp(readerSettings)}
       throw new BijuliError(
         "no-token",
         `READER_HOST=${settings.READER_HOST} is beyond loopback and READER_TOKEN is missing`,
-        {
-          remedy: "consumption is personal data: set a token, or listen on 127.0.0.1",
-        },
+        { remedy: "consumption is personal data: set a token, or listen on 127.0.0.1" },
       );
     }
     const signer = keySigner(readKey({ key: settings.READER_KEY, file: settings.READER_KEY_FILE }));
     const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });
-    const clock = openClock(settings.BIJULI_CLOCK);
     const logger = pino(
       { level: settings.LOG_LEVEL, base: { part: "reader", serial: settings.READER_SERIAL } },
       pino.destination({ fd: 2, sync: true }),
     );
+    const stop = new AbortController();
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
 
     const store = Store.open(settings.READER_STORE);
-    const stop = new AbortController();
     try {
-      const began = Number(store.get("began") ?? clock.nowMs());
-      const source = openSource(settings.READER_SOURCE, clock, settings.LOT_SECONDS, began);
-      const meter = new Meter({
-        serial: settings.READER_SERIAL,
-        domain,
-        lotSeconds: settings.LOT_SECONDS,
-        signer,
-        source,
-        store,
-      });
-      // Only now is it certain that the store is this meter's.
-      if (store.get("began") === undefined) store.set({ began: String(began) });
+      const common = { serial: settings.READER_SERIAL, domain, lotSeconds: settings.LOT_SECONDS, signer, store };
+      const { meter, clock, calibration, sampling } =
+        sensorOf(settings.READER_SOURCE) === undefined ? replaying() : await measuring();
 
       const metrics = new Metrics(meter);
-      const server = readerServer({ meter, clock, version, token: settings.READER_TOKEN, metrics });
+      const server = readerServer({ meter, clock, version, calibration, token: settings.READER_TOKEN, metrics });
       await listen(server, settings.READER_HOST, settings.READER_PORT);
       const address = server.address() as { address: string; port: number; family: string };
       const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
       logger.info({ url: `http://${host}:${address.port}`, signer: signer.address }, "listening");
+      const watchdog = startWatchdog(() => meter.failure === undefined);
 
-      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-      await meter.run(stop.signal, (error) => {
+      const closing = meter.run(stop.signal, (error) => {
         metrics.closeFailures++;
         logger.error({ err: error }, explain(error));
       });
+      await Promise.all([closing, sampling()]);
       logger.info("stopping");
+      watchdog.stop();
       server.close();
       server.closeIdleConnections();
       await Promise.race([once(server, "close"), new Promise((done) => setTimeout(done, DRAIN_MS).unref())]);
       server.closeAllConnections();
       return ExitCode.OK;
+
+      function replaying() {
+        const clock = openClock(settings.BIJULI_CLOCK);
+        const began = Number(store.get("began") ?? clock.nowMs());
+        const meter = new Meter({
+          ...common,
+          source: openSource(settings.READER_SOURCE, clock, settings.LOT_SECONDS, began),
+        });
+        // Only now is it certain that the store is this meter's.
+        if (store.get("began") === undefined) store.set({ began: String(began) });
+        return { meter, clock, calibration: undefined, sampling: async () => {} };
+      }
+
+      async function measuring() {
+        if (settings.BIJULI_CLOCK !== undefined) {
+          throw new BijuliError("bad-settings", "BIJULI_CLOCK is set, but a sensor measures in real time", {
+            remedy: "unset it, or use replay or simulate",
+          });
+        }
+        // A replaying reader needs none of this, and a demo starts many of them.
+        const { openLinuxBus } = await import("../sensors/linuxBus.ts");
+        const { systemTimebase } = await import("../systemTimebase.ts");
+        const timebase = systemTimebase(settings.READER_CLOCK_SYNC, stop.signal);
+        await timebase.firstLook;
+        const { source, calibration } = await openLive({
+          source: settings.READER_SOURCE,
+          calibration: settings.READER_CALIBRATION,
+          timebase,
+          store,
+          lotSeconds: settings.LOT_SECONDS,
+          sampleMs: settings.READER_SAMPLE_MS,
+          gapLimitMs: settings.READER_GAP_LIMIT_MS,
+          onFault: (fault) => logger.warn({ err: fault }, explain(fault)),
+          openBus: openLinuxBus,
+        });
+        const meter = new Meter({ ...common, source });
+        const save = () => {
+          const checkpoint = source.checkpoint();
+          if (checkpoint === undefined) return;
+          try {
+            store.set({ checkpoint });
+          } catch (error) {
+            logger.error({ err: error }, explain(error));
+          }
+        };
+        const sampling = async () => {
+          const timer = setInterval(save, settings.READER_CHECKPOINT_SECONDS * 1000);
+          try {
+            await source.run(stop.signal);
+            await meter.closeDue();
+          } finally {
+            clearInterval(timer);
+            save();
+          }
+        };
+        return { meter, clock: source.clock, calibration, sampling };
+      }
     } finally {
       store.close();
     }
   },
 };
 
-async function listen(server: import("node:http").Server, host: string, port: number): Promise<void> {
+async function listen(server: Server, host: string, port: number): Promise<void> {
   server.listen(port, host);
   try {
     await once(server, "listening");

@@ -30,9 +30,12 @@ export async function openLinuxBus(number: number): Promise<I2cBus> {
     const loaded = (await import(addon)) as I2cModule & { default?: I2cModule };
     module = loaded.default ?? loaded;
   } catch (cause) {
-    throw new BijuliError("no-i2c", "the addon i2c-bus is not installed", {
-      cause,
-      remedy: "npm install i2c-bus, with a compiler and python3 present",
+    const missing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
+    throw new BijuliError("no-i2c", `the addon i2c-bus ${missing ? "is not installed" : "cannot be loaded"}`, {
+      cause: missing ? undefined : cause,
+      remedy: missing
+        ? "npm install i2c-bus; it needs a compiler"
+        : "npm rebuild i2c-bus with the Node that runs the reader",
     });
   }
   const open = async () => {

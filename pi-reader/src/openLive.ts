@@ -1,0 +1,66 @@
+import { BijuliError } from "@bijuli/protocol";
+import { type Checkpoint, LiveSource, type LiveSourceOptions } from "./liveSource.ts";
+import { SensorFault } from "./sensor.ts";
+import type { I2cBus } from "./sensors/bus.ts";
+import { calibrated, calibrationHash, readCalibration } from "./sensors/calibration.ts";
+import { isSensorKind, openSensor } from "./sensors/open.ts";
+import type { Store } from "./store.ts";
+
+export interface OpenLiveOptions
+  extends Pick<LiveSourceOptions, "timebase" | "lotSeconds" | "sampleMs" | "gapLimitMs" | "onFault"> {
+  /** READER_SOURCE. */
+  source: string;
+  /** READER_CALIBRATION. */
+  calibration?: string | undefined;
+  store: Store;
+  openBus: (number: number) => Promise<I2cBus>;
+}
+
+/** What /identity shows of a calibration. */
+export interface CalibrationIdentity {
+  version: number;
+  hash: string;
+}
+
+/** Splits READER_SOURCE; kind is undefined where it names no sensor. */
+export function sensorOf(source: string): { kind: Parameters<typeof openSensor>[0]; options: string } | undefined {
+  const colon = source.indexOf(":");
+  const kind = colon < 0 ? source : source.slice(0, colon);
+  return isSensorKind(kind) ? { kind, options: colon < 0 ? "" : source.slice(colon + 1) } : undefined;
+}
+
+/**
+ * Opens the sensor and takes up the lot that the store's checkpoint kept open.
+ * @throws BijuliError sensor-absent when the chip does not answer, which may pass; wrong-sensor when another one does
+ */
+export async function openLive(
+  options: OpenLiveOptions,
+): Promise<{ source: LiveSource; calibration: CalibrationIdentity | undefined }> {
+  const { kind, options: json } = sensorOf(options.source)!;
+  const raw = await openSensor(kind, json, options.openBus);
+  const calibration = options.calibration === undefined ? undefined : readCalibration(options.calibration);
+  const sensor = calibration === undefined ? raw : calibrated(raw, calibration);
+  try {
+    await sensor.open();
+  } catch (cause) {
+    await sensor.close().catch(() => {});
+    if (!(cause instanceof SensorFault)) throw cause;
+    const wrong = cause.kind === "wrong-chip";
+    throw new BijuliError(wrong ? "wrong-sensor" : "sensor-absent", cause.message, {
+      remedy: wrong
+        ? "`scan` shows which chips answer"
+        : "check wiring, supply and address; `scan` shows which chips answer",
+    });
+  }
+  const { store } = options;
+  const newest = store.newest()?.lot;
+  const first = store.get("firstLot");
+  const kept = store.get("checkpoint");
+  const checkpoint = kept === undefined ? undefined : (JSON.parse(kept) as Checkpoint);
+  const next = newest === undefined ? (first === undefined ? undefined : BigInt(first)) : newest + 1n;
+  return {
+    source: new LiveSource({ ...options, sensor, next, checkpoint }),
+    calibration:
+      calibration === undefined ? undefined : { version: calibration.version, hash: calibrationHash(calibration) },
+  };
+}

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { startMeter, tempFolder } from "./bench.ts";
+import { HandClock } from "./handClock.ts";
+
+const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+
+function run(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, ...args], { encoding: "utf8" });
+  return { status, stdout, stderr };
+}
+
+async function storeWithLots(t: TestContext): Promise<string> {
+  const path = join(tempFolder(t), "store.db");
+  const clock = new HandClock("2026-01-01T00:02:00Z");
+  const { meter } = startMeter(t, { source: 'simulate:{"watts":777,"noise":0.5}', clock, store: path });
+  clock.moveTo("2026-01-01T02:00:00Z");
+  await meter.closeDue();
+  return path;
+}
+
+test("a store is audited while its meter runs, and so is its export", async (t) => {
+  const store = await storeWithLots(t);
+  const audited = run("audit", "--store", store);
+  assert.equal(audited.status, 0, audited.stderr);
+  const report = JSON.parse(audited.stdout);
+  assert.equal(report.lots, 24);
+  assert.equal(report.ok, true);
+  const out = `${store}.export`;
+  assert.equal(run("export", "--store", store, "--out", out).status, 0);
+  assert.equal(run("export", "--store", store, "--out", out).status, 2);
+  assert.deepEqual(JSON.parse(run("audit", "--export", out).stdout), report);
+  const slice = JSON.parse(run("audit", "--export", out, "--from", String(BigInt(report.first) + 5n)).stdout);
+  assert.deepEqual([slice.lots, slice.ok], [19, true]);
+  const csv = run("export", "--store", store, "--format", "csv").stdout.trimEnd().split("\n");
+  assert.equal(csv.length, 25);
+  assert.match(csv[1]!, /^5890752,2026-01-01T00:00:00.000Z,2026-01-01T00:05:00.000Z,/);
+});
+
+const tampering: [name: string, sql: string, expected: RegExp][] = [
+  [
+    "an energy that was changed",
+    "UPDATE lots SET energy = energy - 1 WHERE lot = 5890760",
+    /lot 5890760: its forward register goes from/,
+  ],
+  [
+    "a register that was changed",
+    "UPDATE lots SET forward = forward + 1 WHERE lot = 5890760",
+    /lot 5890761: its forward register goes from/,
+  ],
+  ["a quality that was changed", "UPDATE lots SET quality = 0 WHERE lot = 5890752", /lot 5890752: is signed by 0x/],
+  ["a lot that was taken out", "DELETE FROM lots WHERE lot = 5890760", /lot 5890761: follows lot 5890759/],
+  [
+    "another meter's lot",
+    "UPDATE lots SET signature = (SELECT signature FROM lots WHERE lot = 5890761) WHERE lot = 5890760",
+    /lot 5890760: is signed by 0x/,
+  ],
+  [
+    "a remainder beyond a Unit",
+    "UPDATE lots SET forward_rest = 360000000000000 WHERE lot = 5890760",
+    /lot 5890760: carries/,
+  ],
+];
+for (const [name, sql, expected] of tampering) {
+  test(`an audit finds ${name}`, async (t) => {
+    const path = await storeWithLots(t);
+    const db = new DatabaseSync(path);
+    db.exec(sql);
+    db.close();
+    const audited = run("audit", "--store", path);
+    assert.equal(audited.status, 1);
+    assert.match(JSON.parse(audited.stdout).problems.join("\n"), expected);
+  });
+}
+
+test("an export that is damaged is refused with file, line and field", async (t) => {
+  const store = await storeWithLots(t);
+  const out = `${store}.export`;
+  run("export", "--store", store, "--out", out);
+  const lines = readFileSync(out, "utf8").split("\n");
+  writeFileSync(out, [lines[0], lines[1]!.replace('"energy":"', '"energy":"x')].join("\n"));
+  const refused = run("audit", "--export", out);
+  assert.equal(refused.status, 2);
+  assert.match(refused.stderr, /\.export:2:energy: /);
+});

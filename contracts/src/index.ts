@@ -1,1 +1,2 @@
-export {};
+export { type AddressBook, readAddressBook, writeAddressBook } from "./deployment/address-book.ts";
+export { type DeployOptions, deploy } from "./deployment/deploy.ts";

@@ -18,7 +18,15 @@ export const readerSettings = defineSettings({
     description: "the private key that signs: 0x and 64 hex digits; or use READER_KEY_FILE",
     secret: true,
   },
-  READER_KEY_FILE: { schema: from.optionalText, description: "a file with the private key, as keygen writes it" },
+  READER_KEY_FILE: {
+    schema: from.optionalText,
+    description: "a file with the private key or a keystore, as keygen writes it",
+  },
+  READER_KEY_PASSWORD_FILE: {
+    schema: from.optionalText,
+    description:
+      "file with the keystore's password, where READER_KEY_FILE is one; or systemd's credential reader-key-password",
+  },
   READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
   READER_SOURCE: {
     schema: from.text,

@@ -35,7 +35,14 @@ ${settingsHelp(readerSettings)}
         { remedy: "consumption is personal data: set a token, or listen on 127.0.0.1" },
       );
     }
-    const signer = keySigner(readKey({ key: settings.READER_KEY, file: settings.READER_KEY_FILE }));
+    const signer = keySigner(
+      await readKey({
+        key: settings.READER_KEY,
+        file: settings.READER_KEY_FILE,
+        passwordFile: settings.READER_KEY_PASSWORD_FILE,
+        credentials: process.env.CREDENTIALS_DIRECTORY,
+      }),
+    );
     const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });
     const logger = pino(
       { level: settings.LOG_LEVEL, base: { part: "reader", serial: settings.READER_SERIAL } },

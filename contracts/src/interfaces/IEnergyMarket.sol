@@ -186,7 +186,6 @@ interface IEnergyMarket {
     // ---------------------------------------------------------------- what anyone may do
     function openLots(bytes32 feeder, uint64 lot) external;
     function requestStage(bytes32 feeder, uint64 lot, Stage stage, uint16 first) external;
-    function fulfill(bytes32 requestId, bytes calldata records) external;
     function submit(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata records) external;
     function close(bytes32 feeder, uint64 lot) external;
     function join(bytes32 feeder, bytes32 meterId, Role role, uint64 priceLimit) external returns (uint32 account);

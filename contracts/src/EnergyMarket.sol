@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {IEnergyMarket, OracleSeat, PlantSeat, Stage, Terms} from "./interfaces/IEnergyMarket.sol";
+import {IEnergyToken} from "./interfaces/IEnergyToken.sol";
+import {IMeterRegistry} from "./interfaces/IMeterRegistry.sol";
+import {IMeterUser} from "./interfaces/IMeterUser.sol";
+import {Charter} from "./libraries/Charter.sol";
+import {ConsumerStage} from "./libraries/ConsumerStage.sol";
+import {Deliveries, Ticket} from "./libraries/Deliveries.sol";
+import {FeederCharters} from "./libraries/FeederCharters.sol";
+import {PriceList} from "./libraries/PriceList.sol";
+import {SupplyStages} from "./libraries/SupplyStages.sol";
+import {LotReadingClient} from "./LotReadingClient.sol";
+import {MarketBase} from "./MarketBase.sol";
+import {Account, Clearing, Feeder, Progress, Purpose} from "./MarketState.sol";
+import {Openings} from "./Openings.sol";
+import {Participants} from "./Participants.sol";
+
+/// @title Clears power networks lot by lot
+/// @notice See SPEC and the interface. Energies in Units (0.1 µkWh), money in wei, prices in wei per kWh.
+contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
+    using Charter for bytes;
+
+    /// @param authority the AccessManager that says who the regulator is, with which delays
+    constructor(address authority, IMeterRegistry registry_, IEnergyToken token_, address link)
+        MarketBase(token_)
+        LotReadingClient(registry_, link)
+        AccessManaged(authority)
+    {
+        if (token_.market() != address(this)) revert WrongMarket(address(token_));
+    }
+
+    // ------------------------------------------------------------------------------------------ delivery
+
+    /// @inheritdoc IEnergyMarket
+    function submit(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata records) external {
+        uint256 number = _feeder(feeder).number;
+        Clearing storage c = _clearing(number, lot);
+        if (c.lots == 0) revert UnknownClearing(feeder, lot);
+        _take(_ticket(0, feeder, number, lot, stage, first, type(uint256).max), records);
+    }
+
+    function _onRecords(bytes32 requestId, bytes calldata records) internal override {
+        Purpose memory purpose = _s.purposes[requestId];
+        delete _s.purposes[requestId];
+        bytes32 feeder = _s.feederIds[purpose.feeder];
+        Stage stage = Stage(purpose.stage);
+        _take(_ticket(requestId, feeder, purpose.feeder, purpose.lot, stage, purpose.first, purpose.count), records);
+    }
+
+    function _take(Ticket memory t, bytes calldata records) private {
+        if (t.stage == Stage.Consumers) ConsumerStage.take(_s, t, records);
+        else SupplyStages.take(_s, t, records);
+    }
+
+    function _ticket(
+        bytes32 requestId,
+        bytes32 feeder,
+        uint256 number,
+        uint256 lot,
+        Stage stage,
+        uint256 first,
+        uint256 most
+    ) private view returns (Ticket memory) {
+        return Ticket(registry, token, _lotSeconds, requestId, feeder, number, lot, stage, first, most);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function close(bytes32 feeder, uint64 lot) external {
+        ConsumerStage.close(_s, _ticket(0, feeder, _feeder(feeder).number, lot, Stage.Consumers, 0, 0));
+    }
+
+    // ------------------------------------------------------------------------------------------ the regulator
+
+    /// @inheritdoc IEnergyMarket
+    function createFeeder(string calldata name) external restricted returns (bytes32 feeder) {
+        return FeederCharters.create(_s, name);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function setCharter(
+        bytes32 feeder,
+        uint64 fromLot,
+        Terms calldata terms,
+        uint32 distributor,
+        PlantSeat[] calldata plants
+    ) external restricted {
+        FeederCharters.setCharter(_s, registry, feeder, fromLot, terms, distributor, plants);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function listConsumers(bytes32 feeder, uint64 fromLot, uint32[] calldata accounts) external restricted {
+        FeederCharters.list(_s, registry, feeder, fromLot, accounts);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function delistConsumers(bytes32 feeder, uint64 fromLot, uint32[] calldata accounts) external restricted {
+        FeederCharters.delist(_s, registry, feeder, fromLot, accounts);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function setOperators(bytes32 feeder, OracleSeat[] calldata operators) external restricted {
+        FeederCharters.setOperators(_s, feeder, operators);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function pauseOpenings(bytes32 feeder, bool paused) external restricted {
+        _feeder(feeder).paused = paused;
+        emit OpeningsPaused(feeder, paused);
+    }
+
+    /// @notice Takes LINK out of a feeder's balance.
+    function withdrawLink(bytes32 feeder, address to, uint256 amount) external restricted {
+        _withdrawLink(feeder, to, amount);
+    }
+
+    // ------------------------------------------------------------------------------------------ views
+
+    /// @inheritdoc IEnergyMarket
+    function pricePerKWh(bytes32 feeder, uint64 lot) external view returns (uint64) {
+        uint256 number = _feeder(feeder).number;
+        for (uint256 last = lot; last < uint256(lot) + FeederCharters.MAX_LOTS; ++last) {
+            Clearing storage c = _clearing(number, last);
+            if (c.lots == 0) continue;
+            if (c.firstLot > lot) break;
+            if (c.stage < Progress.CONSUMERS) revert WrongStage(feeder, uint64(last), c.stage);
+            return uint64(PriceList.read(c.prices, c.lots)[lot - c.firstLot]);
+        }
+        revert UnknownClearing(feeder, lot);
+    }
+
+    /// @notice A clearing as it stands. `stage`: 0 plants, 1 distributor, 2 consumers, 3 closed. Energies in Units.
+    function clearingOf(bytes32 feeder, uint64 lot)
+        external
+        view
+        returns (
+            uint64 firstLot,
+            uint32 lots,
+            uint8 stage,
+            uint32 consumers,
+            uint32 consumersDone,
+            bool estimated,
+            uint256 available,
+            uint256 used,
+            uint256 tokens
+        )
+    {
+        Clearing storage c = _clearing(_feeder(feeder).number, lot);
+        if (c.lots == 0) revert UnknownClearing(feeder, lot);
+        return (
+            c.firstLot, c.lots, c.stage, c.consumers, c.consumersDone, c.estimated, c.available, c.used, c.tokens
+        );
+    }
+
+    /// @notice How far a feeder is.
+    function feederOf(bytes32 feeder)
+        external
+        view
+        returns (uint64 openedLot, uint64 clearedLot, uint96 link, bool paused)
+    {
+        Feeder storage f = _feeder(feeder);
+        return (f.openedLot, f.clearedLot, f.link, f.paused);
+    }
+
+    /// @notice The members of a clearing's stage, in the order of their records.
+    function membersOf(bytes32 feeder, uint64 lot, Stage stage)
+        external
+        view
+        returns (bytes32[] memory meterIds, uint32[] memory accounts)
+    {
+        uint256 number = _feeder(feeder).number;
+        Clearing storage c = _clearing(number, lot);
+        if (c.lots == 0) revert UnknownClearing(feeder, lot);
+        bytes memory charter = _charter(number, c.charter);
+        if (stage == Stage.Consumers) return charter.consumersAt(0, charter.consumers());
+        uint256 count = stage == Stage.Distributor ? 1 : charter.plants();
+        meterIds = new bytes32[](count);
+        accounts = new uint32[](count);
+        if (stage == Stage.Distributor) (accounts[0], meterIds[0]) = charter.distributor();
+        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i],) = charter.plantAt(i);
+    }
+
+    /// @inheritdoc IMeterUser
+    function nextLotOf(bytes32 meterId) external view returns (uint64 lot) {
+        Account storage a = _s.accounts[_s.seats[meterId]];
+        if (a.owner == address(0)) return 0;
+        uint64 opened = _s.feeders[_s.feederIds[a.feeder]].openedLot;
+        return a.endLot == 0 || a.endLot > opened ? opened + 1 : 0;
+    }
+}

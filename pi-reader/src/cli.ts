@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   read: async () => (await import("./commands/read.ts")).read,
   audit: async () => (await import("./commands/audit.ts")).audit,
   export: async () => (await import("./commands/export.ts")).exportLots,
+  recover: async () => (await import("./commands/recover.ts")).recover,
   scan: async () => (await import("./commands/scan.ts")).scan,
   simulate: async () => (await import("./commands/simulate.ts")).simulate,
 };
@@ -22,6 +23,7 @@ const HELP = `bijuli reader: a meter that measures, closes lots, signs and serve
   read       prints what the source shows now
   audit      checks a store or an export offline
   export     writes lots as JSON lines or CSV
+  recover    brings an old copy of a store up to what was signed since
   scan       looks for sensors on an I2C bus
   simulate   prints a simulated meter's CSV
 

@@ -4,6 +4,7 @@ import { ClockKeeper } from "./clockKeeper.ts";
 import { Integrator } from "./integrator.ts";
 import { LotAssembler, type OpenLotState } from "./lotAssembler.ts";
 import type { LotMeasurement } from "./measurement.ts";
+import { pause } from "./pause.ts";
 import { type Sensor, SensorFault, type SensorSample } from "./sensor.ts";
 import type { LiveValues, PartHealth, Source } from "./source.ts";
 
@@ -66,8 +67,11 @@ export class LiveSource implements Source {
     this.#options = options;
     this.#keeper = new ClockKeeper(options.confirmMs === undefined ? undefined : BigInt(options.confirmMs) * NS_PER_MS);
     this.#integrator = new Integrator(BigInt(options.gapLimitMs) * NS_PER_MS);
-    this.#assembler = new LotAssembler(options.lotSeconds, options.next, options.checkpoint?.open);
-    const { forward, reverse } = options.checkpoint?.backlog ?? { forward: "0", reverse: "0" };
+    // A checkpoint of another lot than the one that comes next is older or newer than the store: not of this life.
+    const { next, checkpoint } = options;
+    const kept = next === undefined || checkpoint?.open?.lot === next.toString() ? checkpoint : undefined;
+    this.#assembler = new LotAssembler(options.lotSeconds, next, kept?.open);
+    const { forward, reverse } = kept?.backlog ?? { forward: "0", reverse: "0" };
     this.#timeless = { forward: BigInt(forward), reverse: BigInt(reverse) };
   }
 
@@ -250,20 +254,7 @@ export class LiveSource implements Source {
       nowMs,
       started: () => this.#keeper.usable,
       realMs: (spanMs) => spanMs,
-      sleepUntil: (unixMs, signal) => pause(Math.max(unixMs - nowMs(), 0), signal ?? new AbortController().signal),
+      sleepUntil: (unixMs, signal) => pause(Math.max(unixMs - nowMs(), 0), signal),
     };
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

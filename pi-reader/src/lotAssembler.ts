@@ -35,7 +35,7 @@ export class LotAssembler {
   constructor(lotSeconds: number, next?: bigint, kept?: OpenLotState) {
     this.#lotSeconds = lotSeconds;
     this.#open = next;
-    if (kept !== undefined && (next === undefined || BigInt(kept.lot) === next)) {
+    if (kept !== undefined) {
       this.#open = BigInt(kept.lot);
       this.#tally = new LotTally(kept.tally);
     }

@@ -14,6 +14,7 @@ import {
   type SignedReading,
 } from "@bijuli/protocol";
 import { FEMTOJOULES_PER_UNIT, type LotMeasurement } from "./measurement.ts";
+import { pause } from "./pause.ts";
 import type { Signer } from "./signer.ts";
 import type { Source } from "./source.ts";
 import type { ClosedLot, Store } from "./store.ts";
@@ -124,7 +125,7 @@ export class Meter {
       } catch (error) {
         if (signal.aborted) return;
         onFailure(error as Error);
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await pause(1000, signal);
       }
     }
   }

@@ -71,6 +71,21 @@ export const readerSettings = defineSettings({
     default: "auto",
     description: "auto asks systemd whether the clock is synchronised; always believes the machine's clock",
   },
+  READER_ADAPTER_URL: {
+    schema: from.url.optional(),
+    description:
+      "the meter's adapter: asked at the start which lot it knows, so that an old copy of the store is not used",
+  },
+  READER_ADAPTER_TOKEN: {
+    schema: from.optionalText,
+    description: "bearer token that the adapter requires for requests",
+    secret: true,
+  },
+  READER_PUSH: {
+    schema: from.flag,
+    default: "false",
+    description: "push every closed lot to READER_ADAPTER_URL, for a meter that it cannot reach",
+  },
   BIJULI_CLOCK: {
     schema: from.optionalText,
     description: "file of a shared virtual clock; without it, the machine's time",

@@ -3,11 +3,14 @@ import type { Server } from "node:http";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, explain, loadSettings, openClock, readingDomain, settingsHelp } from "@bijuli/protocol";
 import { pino } from "pino";
+import type { AdapterClient } from "../adapterClient.ts";
 import { readKey } from "../keyFile.ts";
+import { checkKnownLot } from "../knownLot.ts";
 import { Meter } from "../meter.ts";
 import { Metrics } from "../metrics.ts";
 import { openLive, sensorOf } from "../openLive.ts";
 import { openSource } from "../openSource.ts";
+import { Pusher } from "../pusher.ts";
 import { isLoopback, readerServer } from "../server.ts";
 import { readerSettings } from "../settings.ts";
 import { keySigner } from "../signer.ts";
@@ -57,6 +60,7 @@ ${settingsHelp(readerSettings)}
       const { meter, clock, calibration, sampling } =
         sensorOf(settings.READER_SOURCE) === undefined ? replaying() : await measuring();
 
+      const adapter = await askAdapter();
       const metrics = new Metrics(meter);
       const server = readerServer({ meter, clock, version, calibration, token: settings.READER_TOKEN, metrics });
       await listen(server, settings.READER_HOST, settings.READER_PORT);
@@ -69,7 +73,11 @@ ${settingsHelp(readerSettings)}
         metrics.closeFailures++;
         logger.error({ err: error }, explain(error));
       });
-      await Promise.all([closing, sampling()]);
+      const pushing =
+        adapter !== undefined && settings.READER_PUSH
+          ? new Pusher(meter, adapter, store).run(stop.signal, (error) => logger.warn({ err: error }, explain(error)))
+          : undefined;
+      await Promise.all([closing, sampling(), pushing]);
       logger.info("stopping");
       watchdog.stop();
       server.close();
@@ -77,6 +85,32 @@ ${settingsHelp(readerSettings)}
       await Promise.race([once(server, "close"), new Promise((done) => setTimeout(done, DRAIN_MS).unref())]);
       server.closeAllConnections();
       return ExitCode.OK;
+
+      async function askAdapter(): Promise<AdapterClient | undefined> {
+        if (settings.READER_ADAPTER_URL === undefined) {
+          if (!settings.READER_PUSH) return undefined;
+          throw new BijuliError("bad-settings", "READER_PUSH is set and READER_ADAPTER_URL is missing");
+        }
+        const { AdapterClient } = await import("../adapterClient.ts");
+        const client = new AdapterClient({
+          url: settings.READER_ADAPTER_URL,
+          token: settings.READER_ADAPTER_TOKEN,
+          serial: settings.READER_SERIAL,
+          signer: signer.address,
+          domain,
+          lotSeconds: settings.LOT_SECONDS,
+        });
+        // What can be measured again says again what was signed; a source that cannot must not be an old copy's.
+        if (meter.source.repeatable) return client;
+        try {
+          await checkKnownLot(store, client, settings.READER_SERIAL);
+        } catch (error) {
+          // An adapter that is down must not keep a meter from measuring; a store that is behind must.
+          if (!(error instanceof BijuliError && error.code === "adapter-silent")) throw error;
+          logger.warn(`the store was not checked against the adapter: ${explain(error)}`);
+        }
+        return client;
+      }
 
       function replaying() {
         const clock = openClock(settings.BIJULI_CLOCK);

@@ -51,5 +51,7 @@ function coerce(value: unknown): Value {
     return Object.fromEntries(entries);
   }
   if (Array.isArray(value)) return value.map(coerce);
+  // cborg gives the break that ends an open map as a value where one is missing.
+  if (typeof value === "symbol") throw badInput("a value is missing");
   return value === undefined ? null : (value as Value);
 }

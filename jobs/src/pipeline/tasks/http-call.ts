@@ -100,8 +100,8 @@ export function httpCall(call: HttpCall): Promise<HttpAnswer> {
         response.on("data", (chunk: Buffer) => {
           size += chunk.length;
           if (size > call.maxBytes) {
-            response.destroy();
             reject(new Error(`the answer of ${url.origin} is larger than ${call.maxBytes} bytes`));
+            response.destroy();
             return;
           }
           chunks.push(chunk);

@@ -1,7 +1,15 @@
 import { type AddressBook, deploy } from "@bijuli/contracts";
 import { EnergyMarketAbi, LinkTokenAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import type { Hex } from "@bijuli/protocol";
-import { AbiCoder, Contract, JsonRpcProvider, NonceManager, Wallet } from "ethers";
+import {
+  AbiCoder,
+  Contract,
+  type ContractTransactionReceipt,
+  type ContractTransactionResponse,
+  JsonRpcProvider,
+  NonceManager,
+  Wallet,
+} from "ethers";
 import { DEV_KEY } from "./chain.ts";
 import { type Feeder, type Grid, type GridMeter, metersOf } from "./grid.ts";
 import { rpc } from "./rpc.ts";
@@ -13,6 +21,8 @@ const PORTION = 100;
 /** Paid for each request, and what a feeder starts with: 100,000 requests. */
 const LINK_PAYMENT = ETHER / 10n;
 const LINK_BALANCE = 10_000n * ETHER;
+/** A local chain's base fee falls to nothing while little happens; what it then proposes itself it may refuse. */
+const FEES = { maxFeePerGas: 10n ** 10n, maxPriorityFeePerGas: 10n ** 9n };
 
 /** Who signs for a meter, and its registers at the end of the lot before the first one to clear, signed. */
 export interface Commissioning {
@@ -120,9 +130,10 @@ export class Provisioner {
     await this.#fund(owner, ETHER + meter.deposit);
     const market = new Contract(this.book.market, EnergyMarketAbi, await this.#provider.getSigner(owner));
     const limit = meter.role === "plant" ? 0n : 2n ** 64n - 1n;
-    const account: bigint = await market.join!.staticCall(feeder, meter.meterId, ROLES[meter.role], limit);
-    await mined(market.join!(feeder, meter.meterId, ROLES[meter.role], limit));
-    if (meter.deposit > 0n) await mined(market.deposit!(account, { value: meter.deposit }));
+    const receipt = await mined(market.join!(feeder, meter.meterId, ROLES[meter.role], limit, FEES));
+    const joined = receipt.logs.map((log) => market.interface.parseLog(log)).find((event) => event?.name === "Joined");
+    const account: bigint = joined!.args.account;
+    if (meter.deposit > 0n) await mined(market.deposit!(account, { ...FEES, value: meter.deposit }));
     return account;
   }
 
@@ -141,6 +152,6 @@ function capacity(watts: number, lotSeconds: number): bigint {
   return (BigInt(watts) * BigInt(lotSeconds) * 100n + 35n) / 36n;
 }
 
-async function mined(sent: Promise<{ wait(): Promise<unknown> }>): Promise<void> {
-  await (await sent).wait();
+async function mined(sent: Promise<ContractTransactionResponse>): Promise<ContractTransactionReceipt> {
+  return (await (await sent).wait())!;
 }

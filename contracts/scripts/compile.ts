@@ -23,7 +23,10 @@ function solidityFiles(folder: string): string[] {
 export async function compile(options: { fixtures?: boolean } = {}): Promise<boolean> {
   const fixtures = options.fixtures ?? false;
   const artifacts = join(root, "artifacts", fixtures ? "fixtures" : "release");
-  const sources = [...solidityFiles(join(root, "src")), ...(fixtures ? solidityFiles(join(root, "test/fixtures")) : [])];
+  const sources = [
+    ...solidityFiles(join(root, "src")),
+    ...(fixtures ? solidityFiles(join(root, "test/fixtures")) : []),
+  ];
   const hash = createHash("sha256");
   for (const file of [...sources, join(root, "hardhat.config.ts"), join(root, "package.json")]) {
     hash.update(relative(root, file)).update("\0").update(readFileSync(file)).update("\0");
@@ -46,5 +49,7 @@ export async function compile(options: { fixtures?: boolean } = {}): Promise<boo
 if (import.meta.main) {
   const started = Date.now();
   const built = await compile({ fixtures: process.argv.includes("--fixtures") });
-  process.stderr.write(built ? `contracts compiled in ${((Date.now() - started) / 1000).toFixed(1)} s\n` : "contracts are up to date\n");
+  process.stderr.write(
+    built ? `contracts compiled in ${((Date.now() - started) / 1000).toFixed(1)} s\n` : "contracts are up to date\n",
+  );
 }

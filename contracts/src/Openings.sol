@@ -17,7 +17,7 @@ abstract contract Openings is MarketBase {
     /// @notice What a Chainlink node accepts of an adapter's answer, less room for the JSON around the records, as hex.
     uint256 private constant _ANSWER_BYTES = (32_768 - 300) / 2;
     /// @notice Gas that must be left to begin another request; what is missing is requested by opening again.
-    uint256 private constant _GAS_REQUEST = 400_000;
+    uint256 private constant _GAS_REQUEST = 250_000;
     uint256 private constant _GAS_REQUEST_MEMBER = 3_500;
     uint256 private constant _SEAT_BYTES = 64;
 

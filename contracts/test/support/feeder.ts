@@ -289,7 +289,9 @@ export class TestFeeder {
     first = 0,
     options: { gasLimit?: bigint } = {},
   ): Promise<ContractTransactionReceipt> {
-    return this.world.send(this.world.market.submit!(this.id, lot, stage, first, records, options));
+    // gas is given: an estimate would settle on the least with which the page is deferred
+    const gas = { gasLimit: 16_000_000n, ...options };
+    return this.world.send(this.world.market.submit!(this.id, lot, stage, first, records, gas));
   }
 
   /** Opens the lots up to `lot` and submits all their records. */

@@ -20,7 +20,7 @@ import { badInput, Refusal } from "./refusal.ts";
 import { Responder } from "./responder.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, checkSettings } from "./settings.ts";
 import { Shelf } from "./shelf.ts";
-import { ChainSigners, ConfiguredSigners, type Signers } from "./signers.ts";
+import { ConfiguredSigners, type Signers } from "./signers.ts";
 
 export interface RunningAdapter {
   url: string;
@@ -58,7 +58,8 @@ export async function startAdapter(
   const signers: Signers =
     settings.RPC_URL === undefined
       ? new ConfiguredSigners()
-      : new ChainSigners({
+      : // ethers' provider takes as much memory as all else: loaded by those who use it.
+        new (await import("./chain-signers.ts")).ChainSigners({
           rpcUrl: settings.RPC_URL,
           chainId: settings.CHAIN_ID,
           registry: settings.REGISTRY_ADDRESS,

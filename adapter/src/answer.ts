@@ -12,13 +12,21 @@ import type { ShelfEntry } from "./shelf.ts";
 export const ADAPTER_NAME = "BIJULI";
 const MISSING_DIGITS = MISSING_RECORD.slice(2);
 
+/** An answer but for its id, which is the one thing that differs when a request comes again. */
+export type AnswerTail = string;
+
+/** The whole answer, in ASCII whatever the id is: one byte a character, which is counted and sent fastest. */
+export const withId = (jobRunID: JobRunId, tail: AnswerTail): string => `{"jobRunID":${asciiJson(jobRunID)}${tail}`;
+
+const asciiJson = (value: JobRunId): string =>
+  JSON.stringify(value).replace(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** The records of a request, in its order; undefined stands for a missing meter. */
 export function readingsAnswer(
-  jobRunID: JobRunId,
   request: JobRequest,
   entries: readonly (ShelfEntry | undefined)[],
   lotSeconds: number,
-): string {
+): AnswerTail {
   let digits = "";
   let requestedAt = Number.MAX_SAFE_INTEGER;
   let receivedAt = 0;
@@ -41,7 +49,7 @@ export function readingsAnswer(
       : `,"missing":${JSON.stringify(request.meters.filter((_, i) => entries[i] === undefined).map((m) => m.id))}`;
   const verbose = request.verbose ? `,"readings":${JSON.stringify(verboseReadings(request, entries))}` : "";
   // By hand: everything put in here is hex, a number or made by JSON.stringify, and this is the hot path.
-  return `{"jobRunID":${JSON.stringify(jobRunID)},"data":{"result":"0x${digits}"${verbose}},"statusCode":200,"timestamps":{"providerDataRequestedUnixMs":${requestedAt},"providerDataReceivedUnixMs":${receivedAt},"providerIndicatedTimeUnixMs":${indicated}},"meta":{"adapterName":"${ADAPTER_NAME}"${absent}}}`;
+  return `,"data":{"result":"0x${digits}"${verbose}},"statusCode":200,"timestamps":{"providerDataRequestedUnixMs":${requestedAt},"providerDataReceivedUnixMs":${receivedAt},"providerIndicatedTimeUnixMs":${indicated}},"meta":{"adapterName":"${ADAPTER_NAME}"${absent}}}`;
 }
 
 function verboseReadings(request: JobRequest, entries: readonly (ShelfEntry | undefined)[]) {
@@ -82,8 +90,8 @@ export function errorAnswer(jobRunID: JobRunId, refusal: Refusal): string {
  * @param limit bytes of an answer at most
  */
 export function metersThatFit(limit: number, request: JobRequest, jobRunID: JobRunId, lotSeconds: number): number {
-  const envelope = readingsAnswer(jobRunID, { ...request, meters: [], verbose: false }, [], lotSeconds);
-  return Math.max(0, Math.floor((limit - Buffer.byteLength(envelope)) / (2 * recordLength(request.lots))));
+  const envelope = withId(jobRunID, readingsAnswer({ ...request, meters: [], verbose: false }, [], lotSeconds));
+  return Math.max(0, Math.floor((limit - envelope.length) / (2 * recordLength(request.lots))));
 }
 
 export function tooLarge(request: JobRequest, limit: number, fit: number): Refusal {

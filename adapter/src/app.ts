@@ -49,12 +49,18 @@ export function buildApp(options: AppOptions): Express {
   app.disable("etag");
 
   /** Answers with a body that is JSON text already. */
-  const send = (response: ServerResponse, status: number, body: string, retryAfter?: number): void => {
+  const send = (
+    response: ServerResponse,
+    status: number,
+    body: string,
+    retryAfter?: number,
+    encoding: "utf8" | "latin1" = "utf8",
+  ): void => {
     if (response.headersSent || response.destroyed) return;
-    const headers: OutgoingHttpHeaders = { ...HEADERS, "content-length": Buffer.byteLength(body) };
+    const headers: OutgoingHttpHeaders = { ...HEADERS, "content-length": Buffer.byteLength(body, encoding) };
     if (retryAfter !== undefined) headers["retry-after"] = String(Math.ceil(retryAfter));
     if (options.closing()) headers.connection = "close";
-    response.writeHead(status, headers).end(body);
+    response.writeHead(status, headers).end(body, encoding);
   };
   const refuse = (
     request: IncomingMessage,
@@ -68,9 +74,11 @@ export function buildApp(options: AppOptions): Express {
     return refusal;
   };
 
-  const router = express.Router({ caseSensitive: true });
+  app.enable("case sensitive routing");
+  // Routes on the application itself: a mounted router costs each request a second round of matching.
+  const at = (path: string): string => `${options.baseUrl.replace(/\/+$/, "")}${path}` || "/";
 
-  router.post("/", async (request, response) => {
+  app.post(at(""), async (request, response) => {
     const began = performance.now();
     let jobRunID: JobRunId = DEFAULT_JOB_RUN_ID;
     let status = 200;
@@ -87,7 +95,7 @@ export function buildApp(options: AppOptions): Express {
       let answer = responder.answer(jobRunID, parsed);
       if (answer instanceof Promise) answer = await answer;
       cached = answer.cached;
-      send(response, 200, answer.body);
+      send(response, 200, answer.body, undefined, answer.ascii ? "latin1" : "utf8");
     } catch (error) {
       status = refuse(request, response, error, jobRunID).status;
       // What was not read of a refused body must not hold the connection.
@@ -103,7 +111,7 @@ export function buildApp(options: AppOptions): Express {
     );
   });
 
-  router.post("/readings", async (request, response) => {
+  app.post(at("/readings"), async (request, response) => {
     let entered = false;
     try {
       pushRate.take(request.socket.remoteAddress ?? "");
@@ -118,8 +126,8 @@ export function buildApp(options: AppOptions): Express {
     }
   });
 
-  router.get("/health", (_request, response) => send(response, 200, JSON.stringify(options.health())));
-  router.get("/ready", (_request, response) => {
+  app.get(at("/health"), (_request, response) => send(response, 200, JSON.stringify(options.health())));
+  app.get(at("/ready"), (_request, response) => {
     const state = options.ready();
     send(response, state.ready ? 200 : 503, JSON.stringify(state));
   });
@@ -133,10 +141,10 @@ export function buildApp(options: AppOptions): Express {
         refuse(request, response, error);
       }
     };
-  router.get("/status", guarded(options.status));
-  router.get("/evidence", guarded(options.evidence));
+  app.get(at("/status"), guarded(options.status));
+  app.get(at("/evidence"), guarded(options.evidence));
   if (metrics !== undefined && options.serveMetrics) {
-    router.get("/metrics", async (request, response) => {
+    app.get(at("/metrics"), async (request, response) => {
       try {
         token.check(request);
         await sendMetrics(metrics, response);
@@ -152,8 +160,7 @@ export function buildApp(options: AppOptions): Express {
     refuse(request, response, new Refusal(404, "not-found", `there is nothing at ${what}`));
   };
   // Express would answer OPTIONS by itself, in a shape of its own.
-  router.options(/.*/, notFound);
-  app.use(options.baseUrl, router);
+  app.options(/.*/, notFound);
   app.use(notFound);
   // Express reports what it cannot route at all (a malformed path) here; four parameters mark an error handler.
   app.use((error: unknown, request: IncomingMessage, response: ServerResponse, _next: unknown) => {

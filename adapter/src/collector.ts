@@ -207,16 +207,16 @@ export class Collector {
         { retryAfter: Math.min(this.secondsUntil(lotEnd(signed.reading.lot, lotSeconds)), 3600) },
       );
     }
-    this.#refuseContradiction(meter, signer, signed, source);
+    await this.#refuseContradiction(meter, signer, signed, source);
     const entry = shelf.put(meter, signed, times);
     this.#o.onVerified?.(meter, entry);
     return entry;
   }
 
-  #refuseContradiction(meter: Meter, signer: string, signed: SignedReading, source: string): void {
+  async #refuseContradiction(meter: Meter, signer: string, signed: SignedReading, source: string): Promise<void> {
     const found = this.#o.shelf.contradiction(meter, signed);
     if (found === undefined) return;
-    this.#o.evidence.add(meter, signer, found);
+    await this.#o.evidence.add(meter, signer, found);
     const [a, b] = [found.earlier.reading, found.later.reading];
     const why =
       found.kind === "registers-differ"

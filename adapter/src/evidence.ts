@@ -1,7 +1,5 @@
 import { appendFileSync } from "node:fs";
-import { MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { readingToJson, type SignedReading } from "@bijuli/protocol";
-import { Interface } from "ethers";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
 import type { Contradiction } from "./shelf.ts";
@@ -34,9 +32,12 @@ interface Testimony {
   signature: string;
 }
 
-const registry = new Interface(MeterRegistryAbi);
-
-function reportOf(meter: Meter, signer: string, found: Contradiction): NonNullable<EvidenceItem["report"]> {
+async function reportOf(meter: Meter, signer: string, found: Contradiction): Promise<EvidenceItem["report"]> {
+  // The registry's ABI is loaded by those who need it, which is hoped to be nobody.
+  const [{ Interface }, { MeterRegistryAbi }] = await Promise.all([
+    import("ethers/abi"),
+    import("@bijuli/contracts/abi"),
+  ]);
   const testimony = ({ reading, signature }: SignedReading): Testimony => {
     const { lot, forward, reverse, quality, energies } = readingToJson(reading);
     return { lot, forward, reverse, quality, energies, signature };
@@ -47,7 +48,7 @@ function reportOf(meter: Meter, signer: string, found: Contradiction): NonNullab
     testimony(found.earlier),
     testimony(found.later),
   ];
-  return { args, calldata: registry.encodeFunctionData("reportEquivocation", args) };
+  return { args, calldata: new Interface(MeterRegistryAbi).encodeFunctionData("reportEquivocation", args) };
 }
 
 /** Proof that a meter is faulty or dishonest: kept, logged as an alarm, and appended to a file where one is set. */
@@ -63,7 +64,7 @@ export class Evidence {
   }
 
   /** Returns false when these two readings are known already. */
-  add(meter: Meter, signer: string, found: Contradiction): boolean {
+  async add(meter: Meter, signer: string, found: Contradiction): Promise<boolean> {
     const key = [found.earlier.signature, found.later.signature].sort().join();
     if (this.#seen.has(key)) return false;
     if (this.#seen.size >= KEPT) {
@@ -82,8 +83,11 @@ export class Evidence {
         reading: readingToJson(reading),
         signature,
       })),
-      ...(found.kind === "registers-differ" ? { report: reportOf(meter, signer, found) } : {}),
     };
+    if (found.kind === "registers-differ") {
+      const report = await reportOf(meter, signer, found);
+      if (report !== undefined) item.report = report;
+    }
     this.items.push(item);
     this.#log.error({ evidence: item }, `${meter.label} contradicts itself at the end of lot ${item.lot}`);
     if (this.#file !== undefined) {

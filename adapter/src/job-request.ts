@@ -28,7 +28,7 @@ export const DEFAULT_JOB_RUN_ID = "1";
 
 export interface JobRequest {
   endpoint: EndpointName;
-  meters: Meter[];
+  meters: readonly Meter[];
   /** Undefined only for endpoint register: the newest. */
   lot: bigint | undefined;
   lots: number;
@@ -137,7 +137,7 @@ function registerMeter(data: Json): unknown {
   return typeof given === "string" ? [given] : given;
 }
 
-function metersOf(given: unknown, overrides: Json | undefined, roster: Roster): Meter[] {
+function metersOf(given: unknown, overrides: Json | undefined, roster: Roster): readonly Meter[] {
   if (typeof given === "string") return packedMeters(given, roster);
   if (!Array.isArray(given)) throw badInput('data.meters must be a list of serials or ids, or "0x" and 32 bytes each');
   if (given.length === 0) throw badInput("data.meters is empty");
@@ -151,7 +151,10 @@ function metersOf(given: unknown, overrides: Json | undefined, roster: Roster): 
   });
 }
 
-function packedMeters(given: string, roster: Roster): Meter[] {
+function packedMeters(given: string, roster: Roster): readonly Meter[] {
+  // A feeder's pages ask for the same meters lot after lot.
+  const known = roster.pages.get(given);
+  if (known !== undefined) return known;
   if (!isHex(given) || given.length === 2 || (given.length - 2) % 64 !== 0) {
     throw badInput('data.meters as text must be "0x" and 32 bytes of hex for each meter; give serials as a list');
   }
@@ -159,6 +162,7 @@ function packedMeters(given: string, roster: Roster): Meter[] {
   for (let at = 2; at < given.length; at += 64) {
     meters.push(meterById(`0x${given.slice(at, at + 64)}`, meters.length, roster));
   }
+  roster.pages.set(given, meters);
   return meters;
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Hex, meterIdOf, SettingsError } from "@bijuli/protocol";
 import { z } from "zod";
 import { Circuit } from "./circuit.ts";
+import { Recent } from "./recent.ts";
 import type { ShelfEntry } from "./shelf.ts";
 
 /** One meter that the operator configured, and what the adapter knows about it. */
@@ -52,6 +53,8 @@ type ReaderEntry = z.infer<typeof readerEntry>;
 /** The configured meters: nothing outside this list is ever fetched from. */
 export class Roster {
   readonly meters: readonly Meter[];
+  /** Lists of meters by the packed text that asked for them. */
+  readonly pages = new Recent<string, readonly Meter[]>(1000);
   readonly #byId = new Map<string, Meter>();
   readonly #bySerial = new Map<string, Meter>();
 

@@ -1,5 +1,58 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, Registry } from "prom-client";
 import type { Roster } from "./meters.ts";
+
+/**
+ * A histogram without labels that costs a request nanoseconds; prom-client's own takes a microsecond for each value,
+ * which is a twentieth of all that a request takes.
+ */
+class PlainHistogram {
+  readonly name: string;
+  readonly help: string;
+  readonly aggregator = "sum";
+  readonly #bounds: readonly number[];
+  readonly #counts: number[];
+  #sum = 0;
+  #count = 0;
+
+  constructor(name: string, help: string, bounds: readonly number[]) {
+    this.name = name;
+    this.help = help;
+    this.#bounds = bounds;
+    this.#counts = bounds.map(() => 0);
+  }
+
+  observe(value: number): void {
+    for (let i = 0; i < this.#bounds.length; i++) {
+      if (value <= this.#bounds[i]!) {
+        this.#counts[i]!++;
+        break;
+      }
+    }
+    this.#sum += value;
+    this.#count++;
+  }
+
+  /** What prom-client's registry asks of a metric. */
+  async get() {
+    let below = 0;
+    const buckets = this.#bounds.map((le, i) => {
+      below += this.#counts[i]!;
+      return { metricName: `${this.name}_bucket`, labels: { le }, value: below };
+    });
+    const values = [
+      ...buckets,
+      { metricName: `${this.name}_bucket`, labels: { le: "+Inf" }, value: this.#count },
+      { metricName: `${this.name}_sum`, labels: {}, value: this.#sum },
+      { metricName: `${this.name}_count`, labels: {}, value: this.#count },
+    ];
+    return { name: this.name, help: this.help, type: "histogram", values, aggregator: this.aggregator };
+  }
+
+  reset(): void {
+    this.#counts.fill(0);
+    this.#sum = this.#count = 0;
+  }
+}
 
 /** Beyond this many meters a series for each would be the larger part of every scrape. */
 const SERIES_AT_MOST = 2000;
@@ -11,39 +64,39 @@ const SERIES_AT_MOST = 2000;
 export class AdapterMetrics {
   readonly registry = new Registry();
   readonly #requests: Counter;
-  readonly #duration: Histogram;
-  readonly #payload: Histogram;
+  readonly #duration: PlainHistogram;
+  readonly #payload: PlainHistogram;
   readonly #readerCalls: Counter;
   readonly #readerDuration: Histogram;
   readonly #cacheGets: Counter;
   readonly #cacheSets: Counter;
   readonly #refused: Counter;
   readonly #evidence: Counter;
-  readonly #hit: { inc(): void };
-  readonly #hot: { inc(): void };
+  /** Requests answered from the cache since the last scrape. */
+  #hits = 0;
 
   constructor(options: { version: string; roster: Roster; nowMs: () => number; lotEndMs: (lot: bigint) => number }) {
     const registers = [this.registry];
     this.registry.setDefaultLabels({ app_name: "BIJULI", app_version: options.version });
     collectDefaultMetrics({ register: this.registry });
+    const flush = (): void => {
+      this.#requests.inc({ method: "POST", status_code: 200, type: "cacheHit" }, this.#hits);
+      this.#cacheGets.inc(this.#hits);
+      this.#hits = 0;
+    };
     this.#requests = new Counter({
       name: "http_requests_total",
       help: "Requests answered, by status and by where the answer came from",
       labelNames: ["method", "status_code", "type"],
       registers,
+      collect: flush,
     });
-    this.#duration = new Histogram({
-      name: "http_request_duration_seconds",
-      help: "Time from a request's arrival to its answer",
-      buckets: [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30],
-      registers,
-    });
-    this.#payload = new Histogram({
-      name: "request_payload_size",
-      help: "Bytes of requests' bodies",
-      buckets: [100, 500, 1000, 2000, 5000],
-      registers,
-    });
+    this.#duration = this.#plain(
+      "http_request_duration_seconds",
+      "Time from a request's arrival to its answer",
+      [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30],
+    );
+    this.#payload = this.#plain("request_payload_size", "Bytes of requests' bodies", [100, 500, 1000, 2000, 5000]);
     this.#readerCalls = new Counter({
       name: "data_provider_requests",
       help: "Requests made to readers; status 0 when none came",
@@ -60,6 +113,7 @@ export class AdapterMetrics {
       name: "cache_data_get_count",
       help: "Requests answered from the cache alone",
       registers,
+      collect: flush,
     });
     this.#cacheSets = new Counter({
       name: "cache_data_set_count",
@@ -118,14 +172,17 @@ export class AdapterMetrics {
         },
       });
     }
-    this.#hot = this.#requests.labels({ method: "POST", status_code: "200", type: "cacheHit" });
-    this.#hit = this.#cacheGets.labels();
+  }
+
+  #plain(name: string, help: string, bounds: readonly number[]): PlainHistogram {
+    const histogram = new PlainHistogram(name, help, bounds);
+    this.registry.registerMetric(histogram as unknown as Metric);
+    return histogram;
   }
 
   request(status: number, cached: boolean, seconds: number, bytes: number): void {
     if (status === 200 && cached) {
-      this.#hot.inc();
-      this.#hit.inc();
+      this.#hits++;
     } else {
       const type = status === 200 ? "dataProviderHit" : "adapterError";
       this.#requests.inc({ method: "POST", status_code: status, type });

@@ -1,4 +1,5 @@
 import { BijuliError, ExitCode, SettingsError } from "@bijuli/protocol";
+import { SensorFault } from "../sensor.ts";
 
 /** One of the reader's commands. */
 export interface Command {
@@ -29,6 +30,7 @@ const CODES: Readonly<Record<string, number>> = {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof SettingsError) return ExitCode.USAGE;
   if (error instanceof BijuliError) return CODES[error.code] ?? ExitCode.USAGE;
+  if (error instanceof SensorFault) return error.kind === "wrong-chip" ? ExitCode.USAGE : ExitCode.TEMPORARY;
   const code = (error as { code?: string }).code ?? "";
   return code.startsWith("ERR_PARSE_ARGS") ? ExitCode.USAGE : ExitCode.FATAL;
 }

@@ -1,3 +1,6 @@
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { constants as os } from "node:os";
 import { BijuliError } from "@bijuli/protocol";
 import { SensorFault } from "../sensor.ts";
 import { hexAddress, type I2cBus } from "./bus.ts";
@@ -13,6 +16,7 @@ interface I2cModule {
   openPromisified(bus: number): Promise<PromisifiedBus>;
 }
 
+const { EBUSY } = os.errno;
 const swap = (word: number): number => ((word & 0xff) << 8) | (word >> 8);
 
 /**
@@ -40,6 +44,8 @@ export async function openLinuxBus(number: number): Promise<I2cBus> {
   }
   const open = async () => {
     try {
+      // The addon opens the device only with the first access to a chip, and then the chip would seem to be missing.
+      await access(name, constants.R_OK | constants.W_OK);
       return await module.openPromisified(number);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
@@ -64,7 +70,13 @@ export async function openLinuxBus(number: number): Promise<I2cBus> {
       } catch (cause) {
         await bus.close().catch(() => {});
         bus = undefined;
-        throw new SensorFault("absent", `${hexAddress(address)} on ${name} does not answer`, cause);
+        const { errno } = cause as NodeJS.ErrnoException;
+        const busy = errno === EBUSY || errno === -EBUSY;
+        throw new SensorFault(
+          "absent",
+          `${hexAddress(address)} on ${name} ${busy ? "is held by a kernel driver: unbind it" : "does not answer"}`,
+          cause,
+        );
       }
     });
     queue = turn.catch(() => {});

@@ -1,3 +1,4 @@
+import { SensorFault } from "../sensor.ts";
 import { type I2cBus, signed16 } from "./bus.ts";
 
 /** A chip that a scan has found. */
@@ -13,7 +14,11 @@ const TI = 0x5449;
 /** Looks at the addresses where the known chips can be; only reads. */
 export async function scan(bus: I2cBus): Promise<Found[]> {
   const found: Found[] = [];
-  const word = (address: number, register: number) => bus.readWord(address, register).catch(() => undefined);
+  const word = (address: number, register: number) =>
+    bus.readWord(address, register).catch((error) => {
+      if (error instanceof SensorFault) return undefined;
+      throw error;
+    });
   for (let address = 0x40; address <= 0x4f; address++) {
     const config = await word(address, 0x00);
     if (config === undefined) continue;

@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Quality } from "@bijuli/protocol";
+import { KEY, REGISTRY, tempFolder } from "./bench.ts";
+
+/*
+ * The unmodified reader with the real i2c-bus addon, on a shim in the kernel's place. It needs a C compiler and an
+ * addon that was built for this Node.
+ */
+const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+const SHIM = fileURLToPath(new URL("./shim/i2c.c", import.meta.url));
+
+const loads = spawnSync(process.execPath, ["-e", 'require("i2c-bus")'], {
+  cwd: fileURLToPath(new URL("..", import.meta.url)),
+});
+const compiles = spawnSync("cc", ["--version"]).status === 0;
+const skip =
+  process.platform !== "linux"
+    ? "needs Linux"
+    : loads.status !== 0
+      ? "the addon i2c-bus is not built for this Node"
+      : compiles
+        ? false
+        : "needs a C compiler";
+
+/** The chip behind the shim: its file is the shim's shared memory (see struct chip). */
+class ShimChip {
+  readonly #fd: number;
+  readonly env: Record<string, string>;
+
+  constructor(t: TestContext, words: Record<number, number>) {
+    const folder = tempFolder(t);
+    const library = join(folder, "i2c.so");
+    const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], {
+      encoding: "utf8",
+    });
+    assert.equal(built.status, 0, built.stderr);
+    const state = join(folder, "chip");
+    writeFileSync(state, Buffer.alloc(16 + 512 + 2048));
+    this.#fd = openSync(state, "r+");
+    t.after(() => closeSync(this.#fd));
+    for (const [register, word] of Object.entries(words)) this.word(Number(register), word);
+    this.env = { LD_PRELOAD: library, I2C_SHIM: state };
+  }
+
+  #u32(offset: number, value: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value);
+    writeSync(this.#fd, bytes, 0, 4, offset);
+  }
+  set nakEvery(transfers: number) {
+    this.#u32(0, transfers);
+  }
+  set absent(is: boolean) {
+    this.#u32(4, is ? 1 : 0);
+  }
+  set busy(is: boolean) {
+    this.#u32(8, is ? 1 : 0);
+  }
+  word(register: number, value: number): void {
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(value);
+    writeSync(this.#fd, bytes, 0, 2, 16 + 2 * register);
+  }
+  wide(register: number, value: bigint, length: number): void {
+    const bytes = Buffer.from(
+      BigInt.asUintN(8 * length, value)
+        .toString(16)
+        .padStart(2 * length, "0"),
+      "hex",
+    );
+    writeSync(this.#fd, bytes, 0, length, 16 + 512 + 8 * register);
+  }
+}
+
+/** 24 V and 10 mV over 2 mΩ: 5 A, 120 W; always converted. */
+const INA226 = { 0: 0x4127, 1: 4000, 2: 19_200, 6: 0x0008, 254: 0x5449, 255: 0x2260 };
+const SOURCE = 'ina226:{"shuntOhms":"0.002","averages":1,"conversion":140}';
+
+function reader(t: TestContext, chip: ShimChip, args: string[], more: Record<string, string> = {}) {
+  const env = {
+    PATH: process.env.PATH!,
+    ...chip.env,
+    READER_SERIAL: "HOUSE-1",
+    READER_KEY: KEY,
+    READER_STORE: join(tempFolder(t), "store.db"),
+    READER_SOURCE: SOURCE,
+    READER_PORT: "0",
+    READER_SAMPLE_MS: "20",
+    READER_GAP_LIMIT_MS: "300",
+    READER_CLOCK_SYNC: "always",
+    LOT_SECONDS: "1",
+    CHAIN_ID: "31337",
+    REGISTRY_ADDRESS: REGISTRY,
+    ...more,
+  };
+  const child = spawn(process.execPath, [CLI, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const output = { stdout: "", stderr: "" };
+  child.stdout.on("data", (data) => (output.stdout += data));
+  child.stderr.on("data", (data) => (output.stderr += data));
+  t.after(() => child.exitCode ?? child.kill("SIGKILL"));
+  return Object.assign(child as ChildProcess, { output });
+}
+
+async function run(t: TestContext, chip: ShimChip, args: string[], more: Record<string, string> = {}) {
+  const child = reader(t, chip, args, more);
+  const [code] = await once(child, "close");
+  return { code, ...child.output };
+}
+
+async function urlOf(child: ReturnType<typeof reader>): Promise<string> {
+  for (;;) {
+    const line = child.output.stderr.split("\n").find((text) => text.includes('"msg":"listening"'));
+    if (line) return JSON.parse(line).url;
+    assert.equal(child.exitCode, null, child.output.stderr);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+interface Lot {
+  energy: string;
+  quality: number;
+  coveredMs: number;
+}
+const lotsOf = async (url: string) => ((await (await fetch(`${url}/lots`)).json()) as { lots: Lot[] }).lots;
+const seconds = (count: number) => new Promise((resolve) => setTimeout(resolve, count * 1000));
+
+test("scan and read --once see the chip", { skip }, async (t) => {
+  const chip = new ShimChip(t, INA226);
+  const found = await run(t, chip, ["scan"]);
+  assert.deepEqual(JSON.parse(found.stdout), { bus: 1, address: "0x40", kind: "ina226", certain: true });
+  const sample = JSON.parse((await run(t, chip, ["read", "--once"])).stdout);
+  assert.deepEqual([sample.voltage, sample.current, sample.power], [24, 5, 120]);
+});
+
+test("INA228's wide registers come over the addon's block reads", { skip }, async (t) => {
+  const chip = new ShimChip(t, { 1: 0xfb68, 11: 0x0003, 62: 0x5449, 63: 0x2281 });
+  chip.wide(0x05, 245_760n << 4n, 3); // 48 V
+  chip.wide(0x04, -32_000n << 4n, 3); // −10 mV over 1 mΩ
+  const source = 'ina228:{"shuntOhms":"0.001","averages":1,"conversion":50}';
+  const sample = JSON.parse((await run(t, chip, ["read", "--once"], { READER_SOURCE: source })).stdout);
+  assert.deepEqual([sample.voltage, sample.current, sample.power], [48, -10, -480]);
+});
+
+test(
+  "measures through refused transfers, a brown-out and a chip that vanishes, and flags what it missed",
+  { skip },
+  async (t) => {
+    const chip = new ShimChip(t, INA226);
+    const child = reader(t, chip, ["serve"]);
+    const url = await urlOf(child);
+    await seconds(2.5);
+    const [, whole] = await lotsOf(url);
+    // 120 W for a second is 333.3 Units.
+    assert.ok(whole && (whole.energy === "333" || whole.energy === "334"), JSON.stringify(whole));
+    assert.deepEqual([whole.quality, whole.coveredMs], [0, 1000]);
+
+    chip.nakEvery = 23;
+    await seconds(2.5);
+    chip.nakEvery = 0;
+    const refused = (await lotsOf(url)).at(-1)!;
+    assert.ok(refused.quality & Quality.SENSOR_FAULT);
+    assert.ok(refused.coveredMs > 800, `${refused.coveredMs} ms covered`);
+
+    chip.word(0x00, 0x4127);
+    await seconds(0.5);
+    assert.match(child.output.stderr, /lost its configuration \(0x4127 instead of 0x4007\)/);
+
+    chip.absent = true;
+    await seconds(1.2);
+    const health = (await (await fetch(`${url}/health`)).json()) as {
+      status: string;
+      parts: { source: { detail: string } };
+    };
+    assert.equal(health.status, "failing");
+    assert.match(health.parts.source.detail, /0x40 on \/dev\/i2c-1 does not answer/);
+    await seconds(1);
+    chip.absent = false;
+    await seconds(3.5);
+    const after = await lotsOf(url);
+    assert.ok(after.some((lot) => (lot.quality & Quality.GAP) !== 0 && lot.coveredMs < 700));
+    assert.equal(after.at(-1)!.quality, 0);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    assert.match(metrics, /bijuli_reader_source_sensor_faults\{serial="HOUSE-1"\} [1-9]/);
+    child.kill("SIGTERM");
+    assert.deepEqual(await once(child, "close"), [0, null]);
+  },
+);
+
+test(
+  "at the start: no chip is worth another try, another chip and a kernel driver need a person",
+  { skip },
+  async (t) => {
+    const chip = new ShimChip(t, { ...INA226, 255: 0x2380 });
+    const wrong = await run(t, chip, ["serve"]);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /its die id is 0x2380: another chip \(`scan` shows/);
+    chip.absent = true;
+    const absent = await run(t, chip, ["serve"]);
+    assert.equal(absent.code, 75);
+    assert.match(absent.stderr, /does not answer/);
+    chip.absent = false;
+    chip.busy = true;
+    const busy = await run(t, chip, ["serve"]);
+    assert.equal(busy.code, 75);
+    assert.match(busy.stderr, /held by a kernel driver: unbind it/);
+    const bus = await run(t, chip, ["serve"], { READER_SOURCE: 'ina226:{"bus":7,"shuntOhms":"0.002"}' });
+    assert.equal(bus.code, 2);
+    assert.match(bus.stderr, /\/dev\/i2c-7 cannot be opened.*enable I2C/);
+  },
+);

@@ -144,7 +144,7 @@ describe("npm start refuses", { timeout: 120_000, concurrency: 2 }, () => {
   });
 
   it("more lots than the recording has, and fewer than one clearing", async () => {
-    await refused(["--grid", householdGrid, "--lots", "9999"], /9999 lots.*recording.*657/);
+    await refused(["--grid", householdGrid, "--lots", "9999"], /9999 lots.*recording.*658/);
     const grid = { ...JSON.parse(readFileSync(householdGrid, "utf8")), lotsPerClearing: 12 };
     writeFileSync(join(folder, "twelve.grid.json"), JSON.stringify(grid));
     await refused(["--grid", join(folder, "twelve.grid.json"), "--lots", "6"], /6 lots.*12/);

@@ -20,7 +20,7 @@ import { householdGrid } from "./support/start.ts";
 const faults: [Fault, RegExp][] = [
   ["wrong key", /MAIN-1.*signed/],
   ["tampered record", /MAIN-1.*sign/],
-  ["lot still open", /MAIN-1.*open/],
+  ["lot still open", /MAIN-1.*not over/],
   ["down", /MAIN-1.*reach/],
 ];
 

@@ -28,7 +28,9 @@ const meter = {
     .optional(),
   source,
 };
-const pricePerKWh = wei.refine((value) => BigInt(value) < MAX_PLANT_PRICE, "must be below 2^62 wei per kWh");
+const pricePerKWh = wei
+  .pipe(z.string())
+  .refine((value) => BigInt(value) < MAX_PLANT_PRICE, "must be below 2^62 wei per kWh");
 const ONE_ETHER = "1000000000000000000";
 const payer = z.strictObject({ ...meter, deposit: wei.default(ONE_ETHER) });
 const plant = z.strictObject({

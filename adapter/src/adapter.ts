@@ -65,6 +65,18 @@ export async function startAdapter(
           registry: settings.REGISTRY_ADDRESS,
           log,
         });
+  const shared =
+    settings.CACHE_TYPE === "local"
+      ? undefined
+      : new (await import("./shared-readings.ts")).RedisReadings({
+          url: settings.CACHE_REDIS_URL!,
+          prefix: settings.CACHE_PREFIX,
+          timeoutMs: settings.CACHE_REDIS_TIMEOUT,
+          maxAgeMs: settings.CACHE_MAX_AGE,
+          lotSeconds,
+          log,
+          onCommand: (ok, name) => metrics?.redisCommand(ok, name),
+        });
   const collector = new Collector({
     clock,
     domain: readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS }),
@@ -74,6 +86,7 @@ export async function startAdapter(
     signers,
     evidence,
     http: readers,
+    shared,
     log,
     onReaderCall: (_meter, status, seconds) => metrics?.readerCall(status, seconds),
     onVerified: () => metrics?.verified(),
@@ -149,7 +162,7 @@ export async function startAdapter(
       defaultEndpoint: "lot-readings",
       configuration: redactSettings(ADAPTER_SETTINGS, settings),
       runtime: { nodeVersion: process.version, platform: process.platform, architecture: process.arch },
-      cache: { readings: shelf.size },
+      cache: { type: settings.CACHE_TYPE, readings: shelf.size, redis: shared?.state() },
       poll: { lot: poller.progress.lot.toString(), read: poller.progress.read, seconds: poller.progress.seconds },
       contradictions: evidence.items.length,
       meters: roster.meters.slice(0, 1000).map((meter) => ({
@@ -175,12 +188,14 @@ export async function startAdapter(
           if (request.method === "GET" && request.url === "/metrics") void sendMetrics(metrics, response);
           else response.writeHead(404).end();
         });
+  await shared?.connected(settings.CACHE_REDIS_TIMEOUT * 2);
   try {
     await listen(server, settings.EA_PORT, settings.EA_HOST);
     if (metricsServer !== undefined) await listen(metricsServer, settings.METRICS_PORT!, settings.EA_HOST);
   } catch (error) {
     server.close();
     signers.close();
+    await shared?.close();
     throw error;
   }
   if (settings.POLL_ENABLED) poller.start();
@@ -197,6 +212,7 @@ export async function startAdapter(
       metricsServer?.closeAllConnections();
       await Promise.all([drain(server), poller.close()]);
       signers.close();
+      await shared?.close();
       readers.close();
       log.info("closed");
     },

@@ -1,10 +1,22 @@
-import { type Clock, lotBefore, lotEnd, type ReadingDomain, registerAt, type SignedReading } from "@bijuli/protocol";
+import {
+  type Clock,
+  disagreement,
+  explain,
+  lotBefore,
+  lotEnd,
+  type ReadingDomain,
+  readingToJson,
+  recoverReadingSigner,
+  registerAt,
+  type SignedReading,
+} from "@bijuli/protocol";
 import type { Logger } from "pino";
 import type { Evidence } from "./evidence.ts";
 import type { Meter } from "./meters.ts";
 import { type ReaderAnswer, ReaderFault, type ReaderHttp } from "./reader-http.ts";
 import { Refusal } from "./refusal.ts";
-import { type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
+import type { SharedReadings } from "./shared-readings.ts";
+import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
 import { verifyAnswer } from "./verify.ts";
 
@@ -17,6 +29,8 @@ export interface CollectorOptions {
   signers: Signers;
   evidence: Evidence;
   http: ReaderHttp;
+  /** Readings that other adapters of this operator verified, when they share a cache. */
+  shared?: SharedReadings | undefined;
   log: Logger;
   /** Told of every call to a reader: its status, or 0 when it gave none. */
   onReaderCall?: (meter: Meter, status: number, seconds: number) => void;
@@ -74,6 +88,8 @@ export class Collector {
   async #fetch(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry> {
     const there = this.ready(meter, lot, lots, shelfKey(lot, lots));
     if (there !== undefined) return there;
+    const shared = await this.#fromShared(meter, lot, lots);
+    if (shared !== undefined) return shared;
     if (meter.url === undefined) {
       throw new Refusal(503, "not-yet-read", `${meter.label}: it pushes its readings and has not pushed lot ${lot}`, {
         retryAfter: 1,
@@ -99,6 +115,21 @@ export class Collector {
         this.#o.onRefused?.(meter, error);
       }
       throw error;
+    }
+  }
+
+  async #fromShared(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry | undefined> {
+    const requestedAt = Date.now();
+    const record = await this.#o.shared?.get(meter, lot, lots);
+    if (record === undefined) return undefined;
+    try {
+      const { reading, signature } = this.#o.shelf.signed(meter, record);
+      const answer = { reading: readingToJson(reading), signature };
+      const times = { requestedAt, receivedAt: Date.now() };
+      return await this.#believe(meter, answer, { lot, lots }, "the shared cache", times);
+    } catch (error) {
+      this.#o.log.warn({ meter: meter.serial, err: error }, `the shared cache is not believed: ${explain(error)}`);
+      return undefined;
     }
   }
 
@@ -209,12 +240,39 @@ export class Collector {
     }
     await this.#refuseContradiction(meter, signer, signed, source);
     const entry = shelf.put(meter, signed, times);
+    if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
   }
 
+  /** What another adapter of this operator was told otherwise. */
+  async #sharedContradiction(
+    meter: Meter,
+    signer: string,
+    later: SignedReading,
+    source: string,
+  ): Promise<Contradiction | undefined> {
+    const { shared, shelf, domain } = this.#o;
+    if (shared === undefined || source === "the shared cache") return undefined;
+    for (const record of await shared.overlapping(meter, lotBefore(later.reading), later.reading.lot)) {
+      if (meter.readings.has(shelfKey(record.lot, record.lots))) continue;
+      try {
+        const earlier = shelf.signed(meter, record);
+        const lot = disagreement(earlier.reading, later.reading);
+        if (lot === undefined) continue;
+        // Anyone who can write to the cache could accuse a meter: only what it signed counts.
+        const by = recoverReadingSigner(domain, earlier.reading, earlier.signature).toLowerCase();
+        if (by === signer) return { kind: "registers-differ", lot, earlier, later };
+      } catch (error) {
+        this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);
+      }
+    }
+    return undefined;
+  }
+
   async #refuseContradiction(meter: Meter, signer: string, signed: SignedReading, source: string): Promise<void> {
-    const found = this.#o.shelf.contradiction(meter, signed);
+    const found =
+      this.#o.shelf.contradiction(meter, signed) ?? (await this.#sharedContradiction(meter, signer, signed, source));
     if (found === undefined) return;
     await this.#o.evidence.add(meter, signer, found);
     const [a, b] = [found.earlier.reading, found.later.reading];

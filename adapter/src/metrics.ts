@@ -70,6 +70,7 @@ export class AdapterMetrics {
   readonly #readerDuration: Histogram;
   readonly #cacheGets: Counter;
   readonly #cacheSets: Counter;
+  readonly #redis: Counter;
   readonly #refused: Counter;
   readonly #evidence: Counter;
   /** Requests answered from the cache since the last scrape. */
@@ -118,6 +119,12 @@ export class AdapterMetrics {
     this.#cacheSets = new Counter({
       name: "cache_data_set_count",
       help: "Verified readings put in the cache",
+      registers,
+    });
+    this.#redis = new Counter({
+      name: "redis_commands_sent_count",
+      help: "Commands sent to the shared cache",
+      labelNames: ["status", "function_name"],
       registers,
     });
     this.#refused = new Counter({
@@ -194,6 +201,10 @@ export class AdapterMetrics {
   readerCall(status: number, seconds: number): void {
     this.#readerCalls.inc({ method: "GET", provider_status_code: status });
     this.#readerDuration.observe(seconds);
+  }
+
+  redisCommand(ok: boolean, name: string): void {
+    this.#redis.inc({ status: ok ? "SUCCESS" : "FAIL", function_name: name });
   }
 
   verified(): void {

@@ -54,6 +54,22 @@ export const ADAPTER_SETTINGS = defineSettings({
     default: "5000",
     description: "ms that a reader has for a reading, all its answers together",
   },
+  CACHE_TYPE: {
+    schema: from.choice(["local", "redis"]),
+    default: "local",
+    description: "redis: share readings with other adapters over CACHE_REDIS_URL, in front of it the local cache",
+  },
+  CACHE_REDIS_URL: {
+    schema: optional(from.text.regex(/^rediss?:\/\//, "must be a redis:// or rediss:// URL")),
+    secret: true,
+    description: "the shared cache",
+  },
+  CACHE_REDIS_TIMEOUT: {
+    schema: from.integer(10, 10_000),
+    default: "500",
+    description: "ms after which a request goes on without the shared cache",
+  },
+  CACHE_PREFIX: { schema: from.text, default: "bijuli:", description: "prefix of keys in the shared cache" },
   CACHE_MAX_AGE: {
     schema: from.integer(1000, 2_678_400_000),
     default: "172800000",
@@ -155,6 +171,10 @@ export function checkSettings(settings: AdapterSettings): void {
   refuse(
     !isLoopback(settings.EA_HOST) && settings.EA_TOKEN === undefined && !MTLS_ENABLED,
     `EA_HOST=${settings.EA_HOST} listens beyond this machine: set EA_TOKEN or MTLS_ENABLED`,
+  );
+  refuse(
+    settings.CACHE_TYPE === "redis" && settings.CACHE_REDIS_URL === undefined,
+    "CACHE_TYPE=redis needs CACHE_REDIS_URL",
   );
   refuse(TLS_ENABLED && MTLS_ENABLED, "TLS_ENABLED and MTLS_ENABLED: set one of them");
   refuse(

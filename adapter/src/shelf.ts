@@ -55,7 +55,7 @@ export class Shelf {
   }
 
   /** The reading as it was signed. */
-  signed(meter: Meter, entry: ShelfEntry): SignedReading {
+  signed(meter: Meter, entry: { lot: bigint; digits: string }): SignedReading {
     const [record] = decodeRecords(`0x${entry.digits}`);
     return readingFromRecord(record!, { meterId: meter.id, lot: entry.lot, lotSeconds: this.#lotSeconds });
   }

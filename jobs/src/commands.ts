@@ -38,7 +38,7 @@ const USAGE_CODES = new Set([
   "bad-clock",
   "usage",
 ]);
-const TEMPORARY_CODES = new Set(["rpc-unreachable", "database-unreachable"]);
+const TEMPORARY_CODES = new Set(["rpc-unreachable", "database-unreachable", "deposed"]);
 
 /**
  * Runs one command of `bijuli node`.
@@ -101,11 +101,15 @@ async function start(env: NodeJS.ProcessEnv): Promise<number> {
     throw error;
   }
   logger.info({ url: api.url }, "listening");
-  await stopSignal();
-  logger.info("stopping");
+  let failure: unknown;
+  await Promise.race([stopSignal(), node.failed.promise]).catch((error: unknown) => {
+    failure = error;
+  });
+  logger.info(failure === undefined ? {} : { cause: explain(failure) }, "stopping");
   await api.close();
   await node.stop();
   logger.info("stopped");
+  if (failure !== undefined) throw failure;
   return ExitCode.OK;
 }
 

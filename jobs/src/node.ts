@@ -20,9 +20,10 @@ import type { nodeSettings } from "./settings.ts";
 import { type Job, parseJob } from "./spec/job.ts";
 import { SpecError } from "./spec/problem.ts";
 import { type Database, openDatabase } from "./state/database.ts";
+import { type Leadership, sharedLeadership, soleLeadership } from "./state/leadership.ts";
 import { migrate } from "./state/migrations.ts";
 import { FINISHED, type Run, type StageReference } from "./state/run.ts";
-import { Store } from "./state/store.ts";
+import { type RunChange, Store } from "./state/store.ts";
 
 export type NodeSettings = SettingValues<typeof nodeSettings>;
 
@@ -46,13 +47,17 @@ export class OracleNode {
   #rpc!: RpcClient;
   store!: Store;
   queue!: RunQueue;
-  #intake!: Intake;
+  #intake: Intake | undefined;
   #transactions!: TransactionManager;
   #delivery!: Delivery;
   #opener: Opener | undefined;
   #timers: NodeJS.Timeout[] = [];
   #balances = new Map<string, bigint>();
   #ready = false;
+  #leadership!: Leadership;
+  #leads = false;
+  /** Settles with what ends this process: the loss of its leadership. */
+  readonly failed = Promise.withResolvers<never>();
 
   constructor(settings: NodeSettings, jobs: readonly Job[], keys: readonly SendingKey[], logger: Logger) {
     this.settings = settings;
@@ -60,6 +65,7 @@ export class OracleNode {
     this.#logger = logger;
     this.jobs = new Map(jobs.map((job) => [job.externalJobId, job]));
     for (const job of jobs) for (const specId of job.specIds) this.#bySpecId.set(specId, job);
+    this.failed.promise.catch(() => {}); // whoever waits for it hears of it
   }
 
   get ready(): boolean {
@@ -78,14 +84,14 @@ export class OracleNode {
     this.#database = await openDatabase(folder, databaseUrl);
     try {
       await migrate(this.#database);
-      await this.#begin(redisUrl);
+      await this.#begin(databaseUrl, redisUrl);
     } catch (error) {
       await this.#database.close().catch(() => {});
       throw error;
     }
   }
 
-  async #begin(redisUrl: string | undefined): Promise<void> {
+  async #begin(databaseUrl: string | undefined, redisUrl: string | undefined): Promise<void> {
     const { settings } = this;
     this.store = new Store(this.#database, settings.CHAIN_ID);
     this.#transactions = new TransactionManager({
@@ -117,18 +123,6 @@ export class OracleNode {
       finished: (run, outcome) => this.#finished(run, outcome),
       logger: this.#logger,
     });
-    this.queue = await RunQueue.open(
-      {
-        name: `runs-${settings.CHAIN_ID}`,
-        redisUrl,
-        database: this.#database,
-        concurrency: settings.JOB_CONCURRENCY,
-        retryMinMs: settings.RETRY_MIN_MS,
-        retryMaxMs: settings.RETRY_MAX_MS,
-        logger: this.#logger,
-      },
-      (id) => this.#work(id),
-    );
     if (settings.MARKET_ADDRESS !== undefined && settings.OPEN_FEEDERS !== "none") {
       this.#opener = new Opener({
         rpc: this.#rpc,
@@ -142,6 +136,35 @@ export class OracleNode {
       });
     }
 
+    this.queue = await RunQueue.open(
+      {
+        name: `runs-${settings.CHAIN_ID}`,
+        redisUrl,
+        database: this.#database,
+        concurrency: settings.JOB_CONCURRENCY,
+        retryMinMs: settings.RETRY_MIN_MS,
+        retryMaxMs: settings.RETRY_MAX_MS,
+        logger: this.#logger,
+      },
+      (id) => this.#work(id),
+    );
+    this.#leadership =
+      databaseUrl === undefined
+        ? soleLeadership()
+        : sharedLeadership(
+            { url: databaseUrl, database: this.#database, chainId: settings.CHAIN_ID, logger: this.#logger },
+            { changed: (id) => void this.#refresh([id]), lost: () => this.#deposed() },
+          );
+    const led = this.#leadership.acquire(this.#stopping.signal).then(() => this.#lead());
+    if (databaseUrl === undefined) await led;
+    else led.catch((error: unknown) => this.#stopping.signal.aborted || this.failed.reject(error));
+    this.#ready = true;
+  }
+
+  /** What only one process does: it follows the chain, keeps the order, sends and opens. */
+  async #lead(): Promise<void> {
+    const { settings } = this;
+    this.#leads = true;
     const head = headOf(await this.#rpc.call<RpcBlock>("eth_getBlockByNumber", ["latest", false]));
     const stored = await this.store.position();
     // What the chain took back while no process watched; then the lines as they stand; only then transactions, whose
@@ -178,7 +201,7 @@ export class OracleNode {
 
     const operators = [...new Set([...this.jobs.values()].map((job) => job.contractAddress))];
     const market = settings.MARKET_ADDRESS?.toLowerCase();
-    this.#intake = new Intake(
+    const intake = new Intake(
       {
         rpc: this.#rpc,
         addresses: market === undefined ? operators : [...operators, market],
@@ -204,7 +227,8 @@ export class OracleNode {
     if (this.#opener !== undefined && settings.OPEN_FEEDERS === undefined)
       await this.#findFeeders(stored?.number ?? head.number);
     if (settings.OPEN_FEEDERS === "all") await this.#findFeeders(stored?.number ?? head.number);
-    await this.#intake.start(stored?.number, settings.START_BLOCK ?? (stored === undefined ? head.number : 0));
+    this.#intake = intake;
+    await intake.start(stored?.number, settings.START_BLOCK ?? (stored === undefined ? head.number : 0));
     this.#timers.push(
       setInterval(() => void this.#sweep(), SWEEP_MS),
       setInterval(() => void this.#lookAtBalances(), BALANCE_EVERY_MS),
@@ -215,12 +239,11 @@ export class OracleNode {
     );
     for (const timer of this.#timers) timer.unref();
     await this.#lookAtBalances();
-    this.#ready = true;
     this.#logger.info(
       {
         jobs: [...this.jobs.values()].map(({ name }) => name),
         senders: this.#transactions.addresses,
-        position: this.#intake.position,
+        position: intake.position,
         openRuns: open.length,
       },
       "the node runs",
@@ -237,6 +260,7 @@ export class OracleNode {
     await this.queue?.close();
     await this.#delivery?.stop();
     await this.#transactions?.idle();
+    await this.#leadership?.release();
     await this.#database?.close();
     this.#rpc?.close();
   }
@@ -248,7 +272,7 @@ export class OracleNode {
     if (!this.#ready) problems.push("the node is starting");
     const head = this.#intake?.head;
     if (this.#intake?.problem !== undefined) problems.push(`chain: ${this.#intake.problem}`);
-    if (this.#ready && this.#intake.quietMs > QUIET_MS) {
+    if (this.#intake !== undefined && this.#intake.quietMs > QUIET_MS) {
       problems.push(`chain: no new block for ${Math.round(this.#intake.quietMs / 1000)} s`);
     }
     if (this.queue?.problem !== undefined) problems.push(`queue: ${this.queue.problem}`);
@@ -261,6 +285,7 @@ export class OracleNode {
     return {
       problems,
       checks: {
+        leads: this.#leads,
         head: head && { number: head.number, hash: head.hash, timestamp: head.timestamp.toString() },
         position: this.#intake?.position,
         openRuns: this.#delivery?.size ?? 0,
@@ -311,13 +336,14 @@ export class OracleNode {
         ...(again.stage === undefined ? {} : { stage: again.stage }),
       },
     ]);
-    this.#delivery.add([again]);
-    await this.#enqueue([again]);
+    if (!this.#leads) await this.#leadership.announce(id);
+    else await this.#refresh([id]);
     return again;
   }
 
   /** Reads blocks from `number` on again. */
   replay(number: number): void {
+    if (this.#intake === undefined) throw new BijuliError("bad-state", "another process leads: ask that one");
     this.#intake.rewind(number);
   }
 
@@ -463,7 +489,7 @@ export class OracleNode {
 
   /** Runs a request's pipeline once. */
   async #work(id: string): Promise<void> {
-    const run = this.#delivery.get(id);
+    const run = this.#delivery.get(id) ?? (this.#leads ? undefined : await this.store.run(id));
     const job = run && this.jobs.get(run.job);
     if (run === undefined || job === undefined || run.state !== "pending") return;
     const startedAt = Date.now();
@@ -497,7 +523,7 @@ export class OracleNode {
         if (cause !== lastNoted) {
           lastNoted = cause;
           logger.warn({ task: task.id, attempt, cause, retryInMs }, "a task failed: it is tried again");
-          void this.#delivery.failing(id, cause, undefined, false).catch(() => {});
+          void this.#noteFailure(run, cause, undefined, false).catch(() => {});
         }
       },
       onTask: (task, done) => {
@@ -514,16 +540,62 @@ export class OracleNode {
       const cause = result.error === undefined ? "the pipeline sent no transaction" : explain(result.error);
       this.metrics.runErrors.inc(labels);
       logger.warn({ cause, attempt: run.attempts + 1 }, "a run failed");
-      await this.#delivery.failing(id, cause, tasks);
+      await this.#noteFailure(run, cause, tasks, true);
       const failingFor = Date.now() - (run.failingSince ?? Date.now());
       if (failingFor > this.settings.RETRY_FOR_SECONDS * 1000) {
-        await this.#delivery.end(id, "abandoned", `given up after ${Math.round(failingFor / 1000)} s: ${cause}`);
+        const given = `given up after ${Math.round(failingFor / 1000)} s: ${cause}`;
+        if (this.#leads) await this.#delivery.end(id, "abandoned", given);
+        else await this.#changeElsewhere({ id, state: "abandoned", cause: given });
         return;
       }
       throw new BijuliError("run-failed", cause);
     }
     const { to, data, gasLimit, from } = request;
-    await this.#delivery.ready(id, { to, data, gasLimit: gasLimit?.toString(), from }, tasks);
+    const call = { to, data, gasLimit: gasLimit?.toString(), from };
+    if (this.#leads) await this.#delivery.ready(id, call, tasks);
+    else await this.#changeElsewhere({ id, state: "ready", call, tasks, attempted: true });
+  }
+
+  async #noteFailure(run: Run, cause: string, tasks: unknown, attempted: boolean): Promise<void> {
+    if (this.#leads) {
+      await this.#delivery.failing(run.id, cause, tasks, attempted);
+      return;
+    }
+    run.failingSince ??= Date.now();
+    await this.#changeElsewhere({ id: run.id, cause, failingSince: run.failingSince, attempted, tasks });
+  }
+
+  /** Writes a run's change down and tells the process that leads. */
+  async #changeElsewhere(change: RunChange): Promise<void> {
+    if ((await this.store.changeRuns([change], "pending")).size > 0) await this.#leadership.announce(change.id);
+  }
+
+  /** Takes over what was written down about runs by others. */
+  async #refresh(ids: readonly string[]): Promise<void> {
+    try {
+      for (const id of ids) {
+        const run = await this.store.run(id);
+        if (run === undefined || !this.#leads) continue;
+        const fresh = this.#delivery.get(id) === undefined && !FINISHED.includes(run.state);
+        await this.#delivery.refresh(run);
+        if (fresh && run.state === "pending") await this.#enqueue([run]);
+      }
+    } catch (error) {
+      this.#logger.warn({ cause: explain(error) }, "a run's change could not be read: the sweep looks again");
+    }
+  }
+
+  #deposed(): void {
+    this.#leads = false;
+    this.failed.reject(
+      new BijuliError(
+        "deposed",
+        "this process lost its lock in the database: it ends, so that two never send from one key",
+        {
+          remedy: "let its supervisor start it again",
+        },
+      ),
+    );
   }
 
   get #bridges(): ReadonlyMap<string, URL> {
@@ -548,6 +620,10 @@ export class OracleNode {
   /** Puts runs into the queue whose job it lost. */
   async #sweep(): Promise<void> {
     try {
+      if (this.#database.kind === "postgres") {
+        const ids = this.#delivery.pending().map((run) => run.id);
+        await this.#refresh(await this.store.movedOn(ids));
+      }
       for (const run of this.#delivery.pending().slice(0, 200)) {
         if (!(await this.queue.holds(run.id)) && this.#delivery.get(run.id)?.state === "pending") {
           this.#logger.warn({ run: run.id }, "the queue lost a run: it is put in again");

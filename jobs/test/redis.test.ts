@@ -66,7 +66,9 @@ describe("the queue on Redis", { skip: installed ? false : "redis-server is not 
     adapter.answer = () => ({ status: 500 });
     await request("flushed", 3);
     await until("the runs to fail", async () =>
-      (await node.get<{ group: string; attempts: number }[]>("/runs")).some((run) => run.group === "flushed" && run.attempts > 0),
+      (await node.get<{ group: string; attempts: number }[]>("/runs")).some(
+        (run) => run.group === "flushed" && run.attempts > 0,
+      ),
     );
     const client = new Redis({ port, host: "127.0.0.1" });
     await client.flushall();

@@ -117,6 +117,24 @@ export class Delivery {
     }
   }
 
+  /** Another process changed the run: its pipeline is done or failed. */
+  async refresh(stored: Run): Promise<void> {
+    const entry = this.#entries.get(stored.id);
+    if (entry === undefined) {
+      this.add([stored]);
+      return;
+    }
+    const { run } = entry;
+    if (run.state !== "pending") return;
+    run.cause = stored.cause;
+    run.attempts = stored.attempts;
+    run.failingSince = stored.failingSince;
+    run.call = stored.call;
+    if (FINISHED.includes(stored.state)) await this.#finish(entry, stored.state, stored.cause ?? null);
+    else if (stored.state === "ready") run.state = "ready";
+    this.#touchEntry(entry);
+  }
+
   /** The run as it stands here. */
   get(id: string): Run | undefined {
     return this.#entries.get(id)?.run;

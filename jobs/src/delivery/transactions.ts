@@ -1,4 +1,4 @@
-import { explain } from "@bijuli/protocol";
+import { BijuliError, explain } from "@bijuli/protocol";
 import { Transaction } from "ethers/transaction";
 import type { Logger } from "pino";
 import type { RpcClient } from "../chain/rpc.ts";
@@ -169,6 +169,9 @@ export class TransactionManager {
         made.push({ sender, stored: { sender: one.sender, nonce, purpose, runId, detail, hash, raw, maxFee, tip } });
       }
       const ids = await this.#store.insertTransactions(made.map(({ stored }) => stored));
+      if (ids.size < made.length) {
+        throw new BijuliError("not-ready", "a run was changed by another process: no transaction is made");
+      }
       for (const [sender, nonce] of nonces) sender.nextNonce = nonce;
       const bySender = new Map<Sender, Sent[]>();
       for (const { sender, stored } of made) {

@@ -126,6 +126,16 @@ export class Store {
     return row && runOf(row);
   }
 
+  /** Which of these runs are not pending any more. */
+  async movedOn(ids: readonly string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
+    const rows = await this.#database.query<{ id: string }>(
+      `select r.id from bijuli.run r join jsonb_array_elements_text($1::jsonb) as x(id) on r.id = x.id where r.state <> 'pending'`,
+      [JSON.stringify(ids)],
+    );
+    return rows.map((row) => row.id);
+  }
+
   /** The newest run that serves the same stage or, without one, the same request. */
   async predecessor(requestId: string, stage: StageReference | undefined): Promise<Run | undefined> {
     const [row] = await this.#database.query<RunRow>(
@@ -180,7 +190,11 @@ export class Store {
     return new Set(changed.map((row) => row.id));
   }
 
-  /** Stores transactions with their first attempt, and that their runs are sent. Only then may they be broadcast. */
+  /**
+   * Stores transactions with their first attempt, and that their runs are sent. Only then may they be broadcast. All of them or,
+   * when one of their runs is not ready any more, none.
+   * @returns their ids by hash
+   */
   async insertTransactions(transactions: readonly NewTransaction[]): Promise<Map<string, string>> {
     const rows = transactions.map((one) => ({
       ...one,
@@ -189,9 +203,13 @@ export class Store {
       tip: one.tip.toString(),
     }));
     const inserted = await this.#database.query<{ id: string; hash: string }>(
-      `with new as (
+      `with asked as (
          select * from jsonb_to_recordset($1::jsonb) as x(sender text, nonce bigint, purpose text, "runId" text,
            hash text, raw text, "maxFee" numeric, tip numeric, detail jsonb)
+       ), new as (
+         select * from asked where not exists (
+           select from asked a left join bijuli.run r on r.id = a."runId"
+           where a."runId" is not null and r.state is distinct from 'ready')
        ), stored as (
          insert into bijuli.tx (chain_id, sender, nonce, purpose, run_id, state, detail, created_at)
          select $3::numeric, sender, nonce, purpose, "runId", 'unconfirmed', detail, $2 from new returning id, sender, nonce

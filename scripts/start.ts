@@ -3,7 +3,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BijuliError, ExitCode, explain } from "@bijuli/protocol";
-import { compile } from "../contracts/scripts/compile.ts";
+import { compileContracts } from "./start/compile.ts";
 import { follow } from "./start/follow.ts";
 import { readGrid } from "./start/grid.ts";
 import { Network } from "./start/network.ts";
@@ -48,7 +48,11 @@ async function main(options: Options): Promise<void> {
   let network: Network | undefined;
   try {
     progress("compiling the contracts, where they changed");
-    await compile();
+    const compiling = new AbortController();
+    if ((await Promise.race([compileContracts(compiling.signal), interrupted])) === "interrupted") {
+      compiling.abort();
+      return;
+    }
     network = new Network({
       grid,
       dir: resolve(options.dir),

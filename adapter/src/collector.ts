@@ -18,6 +18,7 @@ import { Refusal } from "./refusal.ts";
 import type { SharedReadings } from "./shared-readings.ts";
 import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
+import { Turns } from "./turns.ts";
 import { verifyAnswer } from "./verify.ts";
 
 export interface CollectorOptions {
@@ -42,6 +43,9 @@ export interface CollectorOptions {
 export class Collector {
   readonly #o: CollectorOptions;
   readonly #underWay = new Map<string, Promise<ShelfEntry>>();
+  readonly #turns = new Turns();
+  /** Meters that a request waits for. */
+  readonly #urgent = new Set<Meter>();
 
   constructor(options: CollectorOptions) {
     this.#o = options;
@@ -67,13 +71,18 @@ export class Collector {
 
   /**
    * A meter's verified reading of `lots` lots ending with `lot`; of fewer when the meter's first lot came later.
+   * @param urgent whether a request waits for it; a poll's readings are verified after those
    * @throws Refusal that names the meter and the cause
    */
-  obtain(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry> {
+  obtain(meter: Meter, lot: bigint, lots: number, urgent = true): Promise<ShelfEntry> {
     const key = `${meter.id}:${lot}:${lots}`;
+    if (urgent) this.#urgent.add(meter);
     let promise = this.#underWay.get(key);
     if (promise === undefined) {
-      promise = this.#fetch(meter, lot, lots).finally(() => this.#underWay.delete(key));
+      promise = this.#fetch(meter, lot, lots).finally(() => {
+        this.#underWay.delete(key);
+        this.#urgent.delete(meter);
+      });
       this.#underWay.set(key, promise);
     }
     return promise;
@@ -229,6 +238,7 @@ export class Collector {
     const { domain, lotSeconds, shelf, signers } = this.#o;
     const claimed = asked.lot ?? claimedLot(answer);
     const signer = await signers.signerOf(meter, claimed);
+    await this.#turns.take(this.#urgent.has(meter));
     const signed = verifyAnswer(meter, answer, { domain, lotSeconds, signer, ...asked }, source);
     if (!this.isOver(signed.reading.lot)) {
       throw new Refusal(

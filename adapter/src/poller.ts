@@ -119,7 +119,7 @@ export class Poller {
     // A feeder cleared every n lots asks for runs of n that follow one another: have the next run ready too.
     const run = meter.asked !== undefined && meter.asked.lots > 1 && meter.asked.lot + BigInt(meter.asked.lots) === lot;
     try {
-      await collector.obtain(meter, lot, run ? meter.asked!.lots : 1);
+      await collector.obtain(meter, lot, run ? meter.asked!.lots : 1, false);
       return true;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;

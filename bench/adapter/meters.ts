@@ -11,7 +11,7 @@ import {
 } from "@bijuli/protocol";
 import { computeAddress, SigningKey } from "ethers";
 
-export const LOT_SECONDS = 300;
+export const LOT_SECONDS = Number(process.env.BENCH_LOT_SECONDS ?? "300");
 export const DOMAIN = readingDomain({ chainId: 31337n, registry: "0x5FbDB2315678afecb367f032d93F642f64180aa3" });
 const KEY = new SigningKey(meterIdOf("the bench's key"));
 export const SIGNER = computeAddress(KEY.publicKey);

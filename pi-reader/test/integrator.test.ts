@@ -32,14 +32,30 @@ function integrate(watts: (second: number) => number, seconds: number, hz: numbe
   return { forward: joules(forward), reverse: joules(reverse), left, right, float32 };
 }
 
+/** Joules of 0.37 s of 1000 W every 1.93 s. */
+const pulses = (seconds: number) =>
+  1000 * (Math.floor(seconds / 1.93) * 0.37 + Math.min(seconds - Math.floor(seconds / 1.93) * 1.93, 0.37));
+
+/** 500 W and seven tones that fit no sample rate, with their integral. */
+function noise(second: number): { watts: number; joules: number } {
+  let watts = 500;
+  let joules = 500 * second;
+  for (const hz of [0.0123, 0.0707, 0.331, 0.917, 1.618, 2.718, 4.301]) {
+    watts += 60 * Math.sin(2 * Math.PI * hz * second);
+    joules -= (60 / (2 * Math.PI * hz)) * Math.cos(2 * Math.PI * hz * second);
+  }
+  return { watts, joules };
+}
+
 test("known waveforms: error against the analytic value, beside other rules on the same samples", (t) => {
   const hour = 3600;
   const waveforms: [name: string, watts: (s: number) => number, joules: number, allowed: number][] = [
     ["constant 100.123456 W", () => 100.123456, 100.123456 * hour, 1e-12],
     ["ramp 0 … 3600 W", (s) => s, (hour * hour) / 2, 1e-12],
     ["sine 100 ± 100 W, 60 s", (s) => 100 + 100 * Math.sin((2 * Math.PI * s) / 60), 100 * hour, 1e-9],
-    // 10 samples a second see a pulse's edges with a tenth of a second's blur, which evens out.
-    ["square, 0.5 s of 1000 W every 2 s", (s) => (s % 2 < 0.5 ? 1000 : 0), 250 * hour, 1e-4],
+    // 10 samples a second see a pulse's edges with a tenth of a second's blur, which evens out over many pulses.
+    ["square, 0.37 s of 1000 W every 1.93 s", (s) => (s % 1.93 < 0.37 ? 1000 : 0), pulses(hour), 5e-3],
+    ["noise, seven tones up to 4.3 Hz", (s) => noise(s).watts, noise(hour).joules - noise(0).joules, 1e-3],
   ];
   for (const [name, watts, exact, allowed] of waveforms) {
     const result = integrate(watts, hour, 10);

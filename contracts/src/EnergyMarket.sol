@@ -6,23 +6,20 @@ import {IEnergyMarket, OracleSeat, PlantSeat, Stage, Terms} from "./interfaces/I
 import {IEnergyToken} from "./interfaces/IEnergyToken.sol";
 import {IMeterRegistry} from "./interfaces/IMeterRegistry.sol";
 import {IMeterUser} from "./interfaces/IMeterUser.sol";
-import {Charter} from "./libraries/Charter.sol";
 import {ConsumerStage} from "./libraries/ConsumerStage.sol";
-import {Deliveries, Ticket} from "./libraries/Deliveries.sol";
+import {Ticket} from "./libraries/Deliveries.sol";
 import {FeederCharters} from "./libraries/FeederCharters.sol";
-import {PriceList} from "./libraries/PriceList.sol";
+import {MarketViews} from "./libraries/MarketViews.sol";
 import {SupplyStages} from "./libraries/SupplyStages.sol";
 import {LotReadingClient} from "./LotReadingClient.sol";
 import {MarketBase} from "./MarketBase.sol";
-import {Account, Clearing, Feeder, Progress, Purpose} from "./MarketState.sol";
+import {Account, Clearing, Feeder, Purpose} from "./MarketState.sol";
 import {Openings} from "./Openings.sol";
 import {Participants} from "./Participants.sol";
 
 /// @title Clears power networks lot by lot
 /// @notice See SPEC and the interface. Energies in Units (0.1 µkWh), money in wei, prices in wei per kWh.
 contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
-    using Charter for bytes;
-
     /// @param authority the AccessManager that says who the regulator is, with which delays
     constructor(address authority, IMeterRegistry registry_, IEnergyToken token_, address link)
         MarketBase(token_)
@@ -40,6 +37,22 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
         Clearing storage c = _clearing(number, lot);
         if (c.lots == 0) revert UnknownClearing(feeder, lot);
         _take(_ticket(0, feeder, number, lot, stage, first, type(uint256).max), records);
+    }
+
+    /// @notice The regulator's estimate for the plant at `first`, or for the distributor, once `estimateSeconds` after
+    /// the lot's end are over. Its later reading, less this, is added to its first open lot.
+    /// @param energies Units, 6 bytes big-endian a lot, oldest first
+    function estimate(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata energies)
+        external
+        restricted
+    {
+        SupplyStages.estimate(_s, _ticket(0, feeder, _feeder(feeder).number, lot, stage, first, 1), energies);
+    }
+
+    /// @notice Goes on without the plants, or the distributor, that stay silent, once `abandonSeconds` after the lot's
+    /// end are over; by anyone.
+    function abandon(bytes32 feeder, uint64 lot, Stage stage) external {
+        SupplyStages.abandon(_s, _ticket(0, feeder, _feeder(feeder).number, lot, stage, 0, 0), msg.data[0:0]);
     }
 
     function _onRecords(bytes32 requestId, bytes calldata records) internal override {
@@ -120,38 +133,12 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
 
     /// @inheritdoc IEnergyMarket
     function pricePerKWh(bytes32 feeder, uint64 lot) external view returns (uint64) {
-        uint256 number = _feeder(feeder).number;
-        for (uint256 last = lot; last < uint256(lot) + FeederCharters.MAX_LOTS; ++last) {
-            Clearing storage c = _clearing(number, last);
-            if (c.lots == 0) continue;
-            if (c.firstLot > lot) break;
-            if (c.stage < Progress.CONSUMERS) revert WrongStage(feeder, uint64(last), c.stage);
-            return uint64(PriceList.read(c.prices, c.lots)[lot - c.firstLot]);
-        }
-        revert UnknownClearing(feeder, lot);
+        return MarketViews.pricePerKWh(_s, feeder, lot);
     }
 
     /// @notice A clearing as it stands. `stage`: 0 plants, 1 distributor, 2 consumers, 3 closed. Energies in Units.
-    function clearingOf(bytes32 feeder, uint64 lot)
-        external
-        view
-        returns (
-            uint64 firstLot,
-            uint32 lots,
-            uint8 stage,
-            uint32 consumers,
-            uint32 consumersDone,
-            bool estimated,
-            uint256 available,
-            uint256 used,
-            uint256 tokens
-        )
-    {
-        Clearing storage c = _clearing(_feeder(feeder).number, lot);
-        if (c.lots == 0) revert UnknownClearing(feeder, lot);
-        return (
-            c.firstLot, c.lots, c.stage, c.consumers, c.consumersDone, c.estimated, c.available, c.used, c.tokens
-        );
+    function clearingOf(bytes32 feeder, uint64 lot) external view returns (MarketViews.ClearingView memory) {
+        return MarketViews.clearingOf(_s, feeder, lot);
     }
 
     /// @notice How far a feeder is.
@@ -170,16 +157,7 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
         view
         returns (bytes32[] memory meterIds, uint32[] memory accounts)
     {
-        uint256 number = _feeder(feeder).number;
-        Clearing storage c = _clearing(number, lot);
-        if (c.lots == 0) revert UnknownClearing(feeder, lot);
-        bytes memory charter = _charter(number, c.charter);
-        if (stage == Stage.Consumers) return charter.consumersAt(0, charter.consumers());
-        uint256 count = stage == Stage.Distributor ? 1 : charter.plants();
-        meterIds = new bytes32[](count);
-        accounts = new uint32[](count);
-        if (stage == Stage.Distributor) (accounts[0], meterIds[0]) = charter.distributor();
-        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i],) = charter.plantAt(i);
+        return MarketViews.membersOf(_s, feeder, lot, stage);
     }
 
     /// @inheritdoc IMeterUser

@@ -9,7 +9,7 @@ const DEEP = process.env.BIJULI_DEEP === "1";
 /** Random lots that both languages clear; a seed makes a run repeatable. */
 const LOTS = DEEP ? 1_000_000 : 20_000;
 const SEED = Number(process.env.BIJULI_SEED ?? 20_260_101);
-const LOTS_A_CALL = 2_000;
+const LOTS_A_CALL = 500;
 
 const vectors = JSON.parse(readFileSync(new URL("../../protocol/test/vectors/clearing.json", import.meta.url), "utf8"));
 

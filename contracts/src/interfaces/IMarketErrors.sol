@@ -65,7 +65,7 @@ interface IMarketErrors {
     error TooEarly(uint64 lot, uint256 notBefore);
     error NotInTurn(bytes32 feeder, uint64 lot);
     error WrongStage(bytes32 feeder, uint64 lot, uint8 progress);
-    error NotAMember(bytes32 feeder, bytes32 meterId);
     error AlreadyCleared(bytes32 feeder, bytes32 meterId, uint64 lot);
+    error EstimateAboveCapacity(bytes32 meterId, uint256 capacity);
     error BadEstimate(uint256 length, uint256 expected);
 }

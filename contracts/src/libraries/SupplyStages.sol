@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Deferral, IEnergyMarket, Refusal, Stage} from "../interfaces/IEnergyMarket.sol";
+import {Deferral, IEnergyMarket, Refusal, Stage, Terms} from "../interfaces/IEnergyMarket.sol";
+import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {Account, Clearing, MarketState, Progress} from "../MarketState.sol";
 import {Accounts} from "./Accounts.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
@@ -48,6 +49,96 @@ library SupplyStages {
             Deliveries.page(d, t.most, 1);
             _takeDistributor(s, d, c);
         }
+    }
+
+    // ------------------------------------------------------------------------------------------ silence
+
+    /// @notice The regulator's estimate for a plant (`t.first`) or the distributor that stays silent.
+    /// @param energies 6 bytes a lot, as in a record; none above what the meter can carry
+    function estimate(MarketState storage s, Ticket memory t, bytes calldata energies) external {
+        (Delivery memory d, Clearing storage c) = _silence(s, t, energies);
+        Terms memory terms = d.charter.terms();
+        _notBefore(t, terms.estimateSeconds);
+        if (energies.length != 6 * d.lots) revert IMarketErrors.BadEstimate(energies.length, 6 * d.lots);
+        (d.account, d.meterIds[0]) = _member(d, t);
+        uint256 capacity = d.registry.capacityAt(d.meterIds[0], uint64(d.lot));
+        (uint256 energy, bool over) = LotLanes.sum(d.at, d.lots, capacity);
+        if (over) revert IMarketErrors.EstimateAboveCapacity(d.meterIds[0], capacity);
+        emit IEnergyMarket.Estimated(d.feeder, d.meterIds[0], uint64(d.lot), energies);
+        c.estimated = true;
+        _fallBehind(s, d, energy);
+        if (t.stage == Stage.Distributor) {
+            _price(s, d, c, energies);
+            return;
+        }
+        _placePlant(s, d, t.first, d.meterIds[0], energies, energy);
+        _savePlants(c, d.charter.plants(), c.prices | (1 << t.first));
+    }
+
+    /// @notice Closes a stage without those that stay silent: plants count as zero, the distributor as having received
+    /// sent · (1 − ideal).
+    function abandon(MarketState storage s, Ticket memory t, bytes calldata none) external {
+        (Delivery memory d, Clearing storage c) = _silence(s, t, none);
+        _notBefore(t, d.charter.terms().abandonSeconds);
+        c.estimated = true;
+        if (t.stage == Stage.Distributor) {
+            (d.account, d.meterIds[0]) = d.charter.distributor();
+            emit IEnergyMarket.Estimated(d.feeder, d.meterIds[0], uint64(d.lot), "");
+            _fallBehind(s, d, _price(s, d, c, ""));
+            return;
+        }
+        uint256 plants = d.charter.plants();
+        uint256 bits = c.prices;
+        for (uint256 i = 0; i < plants; ++i) {
+            if (bits & (1 << i) != 0) continue;
+            (d.meterIds[0], d.account,) = d.charter.plantAt(i);
+            emit IEnergyMarket.Estimated(d.feeder, d.meterIds[0], uint64(d.lot), "");
+            _fallBehind(s, d, 0);
+            _placePlant(s, d, i, d.meterIds[0], new bytes(6 * d.lots), 0);
+        }
+        _savePlants(c, plants, (1 << plants) - 1);
+    }
+
+    function _silence(MarketState storage s, Ticket memory t, bytes calldata energies)
+        private
+        view
+        returns (Delivery memory d, Clearing storage c)
+    {
+        c = Deliveries.clearing(s, t.number, t.lot);
+        if (c.lots == 0) revert IMarketErrors.UnknownClearing(t.feeder, uint64(t.lot));
+        d = Deliveries.begin(s, t, c, energies);
+        d.meterIds = new bytes32[](1);
+        if (s.feeders[d.feeder].clearedLot + 1 != d.firstLot) {
+            revert IMarketErrors.NotInTurn(d.feeder, uint64(d.lot));
+        }
+        if (c.stage != uint8(t.stage)) revert IMarketErrors.WrongStage(d.feeder, uint64(d.lot), c.stage);
+        if (t.stage == Stage.Plant) {
+            uint256 plants = d.charter.plants();
+            if (t.first >= plants) revert IMarketErrors.PageOutOfRange(uint16(t.first), plants);
+            if (t.most != 0 && c.prices & (1 << t.first) != 0) {
+                (bytes32 meterId,,) = d.charter.plantAt(t.first);
+                revert IMarketErrors.AlreadyCleared(d.feeder, meterId, uint64(d.lot));
+            }
+        }
+    }
+
+    function _notBefore(Ticket memory t, uint256 afterEnd) private view {
+        uint256 notBefore = (t.lot + 1) * t.lotSeconds + afterEnd;
+        if (block.timestamp < notBefore) revert IMarketErrors.TooEarly(uint64(t.lot), notBefore);
+    }
+
+    function _member(Delivery memory d, Ticket memory t) private pure returns (uint32 account, bytes32 meterId) {
+        if (t.stage == Stage.Distributor) return d.charter.distributor();
+        (meterId, account,) = d.charter.plantAt(t.first);
+    }
+
+    /// @dev The meter's own cursor stays where it is; what was taken for it is set off against its later reading.
+    function _fallBehind(MarketState storage s, Delivery memory d, uint256 energy) private {
+        Account storage a = s.accounts[d.account];
+        AccountWord word = a.word;
+        if (word.cursor() + 1 == d.firstLot) s.feeders[d.feeder].silent += 1;
+        a.word = word.set(AccountWordLib.BEHIND);
+        a.carried -= int128(int256(energy));
     }
 
     // ------------------------------------------------------------------------------------------ plants

@@ -15,8 +15,6 @@ export interface Chain {
 /** A fresh chain inside this process, its clock at `timestamp` (unix seconds). */
 export async function startChain(timestamp: bigint): Promise<Chain> {
   await compile();
-  await compile({ fixtures: true });
-  process.env.BIJULI_CONTRACTS_FIXTURES = "1";
   const { createHardhatRuntimeEnvironment } = await import("hardhat/hre");
   const { default: config } = await import("../../hardhat.config.ts");
   const hre = await createHardhatRuntimeEnvironment(config, { config: join(root, "hardhat.config.ts") }, root);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.28;
+
+import {Stage} from "../interfaces/IEnergyMarket.sol";
+import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
+import {Clearing, MarketState, Progress} from "../MarketState.sol";
+import {Charter} from "./Charter.sol";
+import {CodeStore} from "./CodeStore.sol";
+import {FeederCharters} from "./FeederCharters.sol";
+import {PriceList} from "./PriceList.sol";
+
+/// @title What can be read of clearings
+/// @dev External functions, linked into the market: they keep its code below EIP-170's limit.
+library MarketViews {
+    using Charter for bytes;
+
+    /// @notice A clearing as it stands; energies in Units.
+    struct ClearingView {
+        uint64 firstLot;
+        uint32 lots;
+        uint8 stage; // 0 plants, 1 distributor, 2 consumers, 3 closed
+        uint32 consumers;
+        uint32 consumersDone;
+        bool estimated;
+        uint256 available;
+        uint256 used;
+        uint256 tokens; // still at the distributor's meter
+        uint256 delivered; // min(available, used)
+        uint256 unaccounted; // max(available − used, 0)
+        uint256 overdrawn; // max(used − available, 0)
+    }
+
+    function pricePerKWh(MarketState storage s, bytes32 feeder, uint64 lot) external view returns (uint64) {
+        uint256 number = _number(s, feeder);
+        // a clearing is kept under its last lot, which is at most so many lots away
+        for (uint256 last = lot; last < uint256(lot) + FeederCharters.MAX_LOTS; ++last) {
+            Clearing storage c = s.clearings[(number << 40) | last];
+            if (c.lots == 0) continue;
+            if (c.firstLot > lot) break;
+            if (c.stage < Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, uint64(last), c.stage);
+            return uint64(PriceList.read(c.prices, c.lots)[lot - c.firstLot]);
+        }
+        revert IMarketErrors.UnknownClearing(feeder, lot);
+    }
+
+    function clearingOf(MarketState storage s, bytes32 feeder, uint64 lot)
+        external
+        view
+        returns (ClearingView memory v)
+    {
+        Clearing storage c = _clearing(s, feeder, lot);
+        v.firstLot = c.firstLot;
+        v.lots = c.lots;
+        v.stage = c.stage;
+        v.consumers = c.consumers;
+        v.consumersDone = c.consumersDone;
+        v.estimated = c.estimated;
+        v.available = c.available;
+        v.used = c.used;
+        v.tokens = c.tokens;
+        v.delivered = v.available < v.used ? v.available : v.used;
+        v.unaccounted = v.available - v.delivered;
+        v.overdrawn = v.used - v.delivered;
+    }
+
+    function membersOf(MarketState storage s, bytes32 feeder, uint64 lot, Stage stage)
+        external
+        view
+        returns (bytes32[] memory meterIds, uint32[] memory accounts)
+    {
+        Clearing storage c = _clearing(s, feeder, lot);
+        bytes memory charter = CodeStore.read(s.charters[(uint256(s.feeders[feeder].number) << 16) | c.charter].code);
+        if (stage == Stage.Consumers) return charter.consumersAt(0, charter.consumers());
+        uint256 count = stage == Stage.Distributor ? 1 : charter.plants();
+        meterIds = new bytes32[](count);
+        accounts = new uint32[](count);
+        if (stage == Stage.Distributor) (accounts[0], meterIds[0]) = charter.distributor();
+        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i],) = charter.plantAt(i);
+    }
+
+    function _number(MarketState storage s, bytes32 feeder) private view returns (uint256 number) {
+        number = s.feeders[feeder].number;
+        if (number == 0) revert IMarketErrors.UnknownFeeder(feeder);
+    }
+
+    function _clearing(MarketState storage s, bytes32 feeder, uint64 lot) private view returns (Clearing storage c) {
+        c = s.clearings[(_number(s, feeder) << 40) | lot];
+        if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+    }
+}

@@ -1,0 +1,69 @@
+// What `npm test` and `npm run test:deep` share: checks that are one command each, and the test files with their count.
+import { spawnSync } from "node:child_process";
+import { globSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { Transform } from "node:stream";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** A check that is one command: silent when it passes. */
+export function check(name: string, command: string, args: readonly string[]): void {
+  const at = performance.now();
+  const { status, stdout, stderr, error } = spawnSync(`${root}node_modules/.bin/${command}`, args, {
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
+  const seconds = ((performance.now() - at) / 1000).toFixed(1);
+  if (status === 0) {
+    process.stdout.write(`✔ ${name} (${seconds} s)\n`);
+    return;
+  }
+  process.stdout.write(`✖ ${name} (${seconds} s)\n${stdout ?? ""}${stderr ?? ""}${error ? `${error.message}\n` : ""}`);
+  process.exit(1);
+}
+
+/** The test files of all parts, or those whose path holds one of the patterns. */
+export function testFiles(patterns: readonly string[]): string[] {
+  return globSync("{protocol,contracts,pi-reader,adapter,jobs,test}/**/*.test.ts", {
+    cwd: root,
+    exclude: (path) => path.includes("node_modules"),
+  })
+    .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
+    .sort();
+}
+
+/**
+ * Runs test files, prints them as they go and the count of all at the end, and sets the exit code.
+ * @param options.timeout ms that one file may take
+ * @param options.began when the whole began, by `performance.now()`
+ */
+export function runTests(files: string[], options: { timeout: number; began: number }): void {
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  const stream = run({ files, concurrency: Math.max(1, availableParallelism()), timeout: options.timeout });
+  stream.on("test:pass", (event) => {
+    if (event.details.type === "suite") return;
+    // A file without tests of its own is reported as one that passed; it is none.
+    if (event.skip !== undefined || event.todo !== undefined) count.skipped++;
+    else count.passed++;
+  });
+  stream.on("test:fail", (event) => {
+    if (event.details.type !== "suite") count.failed++;
+  });
+  stream
+    .compose(new spec())
+    .compose(new Transform({ transform: (chunk, _, done) => done(null, chunk) }))
+    .pipe(process.stdout);
+  stream.once("end", () =>
+    setImmediate(() => {
+      const seconds = ((performance.now() - options.began) / 1000).toFixed(0);
+      if (count.passed === 0) count.failed++;
+      process.stdout.write(
+        `\n${files.length} files, ${seconds} s\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped\n`,
+      );
+      process.exitCode = count.failed === 0 ? 0 : 1;
+    }),
+  );
+}

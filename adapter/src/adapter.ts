@@ -110,6 +110,7 @@ export async function startAdapter(
     delayMs: settings.POLL_DELAY,
     jitterMs: settings.POLL_JITTER,
     concurrency: settings.POLL_CONCURRENCY,
+    backfillLots: settings.BACKFILL_LOTS,
     log,
   });
   const startedAt = clock.nowMs();
@@ -119,13 +120,14 @@ export async function startAdapter(
     return clock.nowMs() - since <= settings.STALE_SECONDS * 1000;
   };
 
+  const token = new TokenCheck(settings.EA_TOKEN);
   const app = buildApp({
     roster,
     responder,
     metrics,
     baseUrl: settings.BASE_URL,
     maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT,
-    token: new TokenCheck(settings.EA_TOKEN),
+    token,
     concurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
     jobRate: new RateLimit(settings.REQUESTS_PER_SECOND),
     pushRate: new RateLimit(settings.PUSHES_PER_SECOND),
@@ -172,6 +174,7 @@ export async function startAdapter(
         newestLot: meter.newest?.lot.toString(),
         fresh: isFresh(meter),
         circuit: meter.circuit.state(),
+        clockSkewSeconds: meter.clockSkew,
         lastError: meter.lastError,
       })),
     }),
@@ -185,8 +188,13 @@ export async function startAdapter(
     metrics === undefined || settings.METRICS_PORT === undefined
       ? undefined
       : http.createServer(limits, (request, response) => {
-          if (request.method === "GET" && request.url === "/metrics") void sendMetrics(metrics, response);
-          else response.writeHead(404).end();
+          try {
+            token.check(request);
+            if (request.method === "GET" && request.url === "/metrics") void sendMetrics(metrics, response);
+            else response.writeHead(404).end();
+          } catch {
+            response.writeHead(401).end();
+          }
         });
   await shared?.connected(settings.CACHE_REDIS_TIMEOUT * 2);
   try {

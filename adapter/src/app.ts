@@ -74,6 +74,7 @@ export function buildApp(options: AppOptions): Express {
     return refusal;
   };
 
+  const logsAll = log.isLevelEnabled("debug");
   app.enable("case sensitive routing");
   // Routes on the application itself: a mounted router costs each request a second round of matching.
   const at = (path: string): string => `${options.baseUrl.replace(/\/+$/, "")}${path}` || "/";
@@ -96,6 +97,7 @@ export function buildApp(options: AppOptions): Express {
       if (answer instanceof Promise) answer = await answer;
       cached = answer.cached;
       send(response, 200, answer.body, undefined, answer.ascii ? "latin1" : "utf8");
+      if (logsAll) log.debug({ correlationId: correlationIdOf(request), jobRunID, cached }, "answered");
     } catch (error) {
       status = refuse(request, response, error, jobRunID).status;
       // What was not read of a refused body must not hold the connection.
@@ -176,9 +178,14 @@ export async function sendMetrics(metrics: AdapterMetrics, response: ServerRespo
   response.writeHead(200, { ...HEADERS, "content-type": metrics.registry.contentType }).end(text);
 }
 
-function logRefusal(log: Logger, request: IncomingMessage, refusal: Refusal, jobRunID: JobRunId): void {
+/** The caller's x-correlation-id, as the framework takes it, or one of our own. */
+function correlationIdOf(request: IncomingMessage): string {
   const given = request.headers["x-correlation-id"];
-  const correlationId = typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+  return typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+}
+
+function logRefusal(log: Logger, request: IncomingMessage, refusal: Refusal, jobRunID: JobRunId): void {
+  const correlationId = correlationIdOf(request);
   const line = { correlationId, jobRunID, statusCode: refusal.status, cause: refusal.code };
   // A lot that is not over yet is the daily course of things; a bug is not.
   if (refusal.status === 500) log.error({ ...line, err: refusal.cause }, refusal.message);

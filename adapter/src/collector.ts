@@ -21,6 +21,9 @@ import type { Signers } from "./signers.ts";
 import { Turns } from "./turns.ts";
 import { verifyAnswer } from "./verify.ts";
 
+/** Clocks that differ by no more are taken to agree, seconds. */
+const CLOCK_TOLERANCE_S = 5;
+
 export interface CollectorOptions {
   clock: Clock;
   domain: ReadingDomain;
@@ -176,7 +179,11 @@ export class Collector {
     const answer = await this.#call(meter, url, 8192 + 32 * lots, deadline);
     if (answer.status === 404) return undefined;
     if (answer.status === 425 || answer.status === 503) {
-      const why = answer.status === 425 ? "says that the lot is not over" : "is not ready";
+      const since = Math.floor(
+        this.#o.clock.realMs(this.#o.clock.nowMs() - Number(lotEnd(lot, this.#o.lotSeconds)) * 1000) / 1000,
+      );
+      const late = since > CLOCK_TOLERANCE_S ? ` ${since} s after its end: is its clock behind?` : "";
+      const why = answer.status === 425 ? `says that the lot is not over${late}` : "is not ready";
       throw new Refusal(503, "not-yet-read", `${meter.label}: reader ${meter.url} ${why} (lot ${lot})`, {
         retryAfter: Math.min(Math.max(1, Math.ceil(answer.retryAfter ?? 1)), 3600),
       });
@@ -208,6 +215,7 @@ export class Collector {
       const timeoutMs = Math.max(1, deadline - began);
       const answer = await this.#o.http.get(url, { token: meter.token, maxBytes, timeoutMs });
       meter.circuit.succeeded();
+      this.#compareClocks(meter, answer.date);
       this.#o.onReaderCall?.(meter, answer.status, (performance.now() - began) / 1000);
       return answer;
     } catch (error) {
@@ -226,6 +234,18 @@ export class Collector {
         { cause: error, retryAfter: 1 },
       );
     }
+  }
+
+  /** A meter with a wrong clock closes its lots at wrong times; HTTP's Date header tells it before that is noticed. */
+  #compareClocks(meter: Meter, date: number | undefined): void {
+    if (date === undefined) return;
+    const skew = Math.round((date - Date.now()) / 1000);
+    const off = Math.abs(skew) > CLOCK_TOLERANCE_S;
+    if (off && meter.clockSkew === undefined) {
+      const way = skew > 0 ? "ahead of" : "behind";
+      this.#o.log.warn(`${meter.label}: its reader's clock is ${Math.abs(skew)} s ${way} this adapter's`);
+    }
+    meter.clockSkew = off ? skew : undefined;
   }
 
   async #believe(

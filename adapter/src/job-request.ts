@@ -20,6 +20,8 @@ const ENDPOINT_OF = new Map(
 export const MAX_LOTS = 8928;
 const UINT64_MAX = 2n ** 64n - 1n;
 const LONGEST_ID = 256;
+/** Pages longer than this, which fit no answer anyway, are not remembered: nobody is to fill the memory with them. */
+const LONGEST_PAGE = 2 + 64 * 256;
 
 /** What identifies the request in its answer: whatever its id was, a string or a number. */
 export type JobRunId = string | number;
@@ -162,7 +164,7 @@ function packedMeters(given: string, roster: Roster): readonly Meter[] {
   for (let at = 2; at < given.length; at += 64) {
     meters.push(meterById(`0x${given.slice(at, at + 64)}`, meters.length, roster));
   }
-  roster.pages.set(given, meters);
+  if (given.length <= LONGEST_PAGE) roster.pages.set(given, meters);
   return meters;
 }
 

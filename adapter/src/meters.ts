@@ -23,6 +23,8 @@ export class Meter {
   /** The run that its last request asked for: the next one is likely to continue it. */
   asked: { lot: bigint; lots: number } | undefined;
   lastError: string | undefined;
+  /** How far its reader's clock is ahead of this machine's, in whole seconds; undefined while they agree. */
+  clockSkew: number | undefined;
   warnedOfSigner = false;
 
   constructor(entry: ReaderEntry) {
@@ -54,7 +56,7 @@ type ReaderEntry = z.infer<typeof readerEntry>;
 export class Roster {
   readonly meters: readonly Meter[];
   /** Lists of meters by the packed text that asked for them. */
-  readonly pages = new Recent<string, readonly Meter[]>(1000);
+  readonly pages = new Recent<string, readonly Meter[]>(500);
   readonly #byId = new Map<string, Meter>();
   readonly #bySerial = new Map<string, Meter>();
 

@@ -163,6 +163,14 @@ export class AdapterMetrics {
         this.set(ages.reduce((most, one) => Math.max(most, one), 0));
       },
     });
+    new Gauge({
+      name: "bijuli_readers_clock_off",
+      help: "Readers whose clock differs from this machine's by more than a few seconds; /status names them",
+      registers,
+      collect() {
+        this.set(options.roster.meters.filter((meter) => meter.clockSkew !== undefined).length);
+      },
+    });
     if (options.roster.meters.length <= SERIES_AT_MOST) {
       new Gauge({
         name: "bijuli_newest_reading_age_seconds",

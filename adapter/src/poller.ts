@@ -13,6 +13,7 @@ export interface PollerOptions {
   delayMs: number;
   jitterMs: number;
   concurrency: number;
+  backfillLots: number;
   log: Logger;
 }
 
@@ -22,13 +23,15 @@ const LONGEST_RETRY_MS = 15_000;
 
 /**
  * Reads every meter shortly after each lot's end, so that the answer is ready before a request comes. A meter that
- * fails is tried again, ever less often, until the next lot's poll takes over; the lots missed meanwhile are fetched
- * when they are asked for.
+ * fails is tried again, ever less often, until the next lot's poll takes over; once it is back, the newest of the lots
+ * missed meanwhile are read too, and older ones when they are asked for.
  */
 export class Poller {
   readonly #o: PollerOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
+  /** Lots still to be read of meters that were away: from `lot` back to the one after `after`. */
+  readonly #gaps = new Map<Meter, { lot: bigint; after: bigint }>();
   /** The last lot whose poll began, and how many meters it read. */
   readonly progress = { lot: -1n, read: 0, seconds: 0 };
 
@@ -80,6 +83,7 @@ export class Poller {
     try {
       for (let attempt = 0; left.length > 0; attempt++) {
         left = await this.#pass(lot, left, jitterMs);
+        await this.#backfill(lot);
         this.progress.seconds = (performance.now() - began) / 1000;
         const pause = Math.min(FIRST_RETRY_MS * 2 ** attempt, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
         const untilNext = this.#o.clock.realMs(
@@ -105,12 +109,39 @@ export class Poller {
         const pause = at - performance.now();
         if (pause > 0) await sleep(pause, undefined, { signal: this.#stop.signal });
         if (this.#currentLot() - 1n > lot) return;
-        if (await this.#read(meter, lot)) this.progress.read++;
-        else again.push(meter);
+        const newest = meter.newest?.lot;
+        if (await this.#read(meter, lot)) {
+          this.progress.read++;
+          this.#noteGap(meter, newest, lot);
+        } else again.push(meter);
       }
     };
     await Promise.all(Array.from({ length: Math.min(this.#o.concurrency, turns.length) }, worker));
     return again;
+  }
+
+  /** Reads lots that were missed while a meter was away, of all meters, one by one, until the next lot is over. */
+  async #backfill(lot: bigint): Promise<void> {
+    while (this.#gaps.size > 0) {
+      for (const [meter, gap] of this.#gaps) {
+        if (this.#currentLot() - 1n > lot || this.#stop.signal.aborted) return;
+        if (gap.lot <= gap.after) {
+          this.#gaps.delete(meter);
+          continue;
+        }
+        // A gap that cannot be read now is left for when it is asked for.
+        if (await this.#read(meter, gap.lot)) gap.lot--;
+        else this.#gaps.delete(meter);
+      }
+    }
+  }
+
+  /** Notes what lies between a meter's newest reading and the one that is read now. */
+  #noteGap(meter: Meter, newest: bigint | undefined, lot: bigint): void {
+    const { backfillLots } = this.#o;
+    if (backfillLots === 0 || newest === undefined || newest >= lot - 1n) return;
+    const after = lot - 1n - BigInt(backfillLots) > newest ? lot - 1n - BigInt(backfillLots) : newest;
+    this.#gaps.set(meter, { lot: lot - 1n, after });
   }
 
   /** True when there is nothing more to do for this meter and lot. */

@@ -92,6 +92,11 @@ export const ADAPTER_SETTINGS = defineSettings({
     description: "ms over which a lot's polls are spread at random; at most a fifth of a lot",
   },
   POLL_CONCURRENCY: { schema: from.integer(1, 1024), default: "16", description: "polls under way at once" },
+  BACKFILL_LOTS: {
+    schema: from.integer(0, 8928),
+    default: "12",
+    description: "lots before the newest that are read unasked when a meter was away for a while, the newest first",
+  },
   EVIDENCE_FILE: {
     schema: from.optionalText,
     description: "file to which readings that contradict each other are appended, a JSON line a pair",
@@ -143,7 +148,7 @@ export const ADAPTER_SETTINGS = defineSettings({
   METRICS_ENABLED: { schema: from.flag, default: "true", description: "serve Prometheus metrics at /metrics" },
   METRICS_PORT: {
     schema: optional(from.port),
-    description: "serve /metrics on this port instead of EA_PORT, without EA_TOKEN: for the scraper's own network",
+    description: "serve /metrics on this port instead of EA_PORT",
   },
   LOG_LEVEL: {
     schema: from.choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"]),

@@ -82,6 +82,8 @@ export class FixtureReader {
   /** Answers for these lots wait for this many ms. */
   delayMs = 0;
   token: string | undefined;
+  /** How far its clock is ahead, ms: shown by its Date header. */
+  clockAheadMs = 0;
   requests: string[] = [];
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -164,7 +166,13 @@ export class FixtureReader {
     this.requests.push(request.url ?? "");
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const json = (status: number, body: unknown, headers: Record<string, string> = {}): void => {
-      response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+      response
+        .writeHead(status, {
+          "content-type": "application/json",
+          date: new Date(Date.now() + this.clockAheadMs).toUTCString(),
+          ...headers,
+        })
+        .end(JSON.stringify(body));
     };
     const url = new URL(request.url ?? "/", "http://reader");
     const match = /^\/readings\/([0-9]+)$/.exec(url.pathname);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { SettingsError } from "@bijuli/protocol";
+import pino from "pino";
 import { checkSettings } from "../src/settings.ts";
 import { adapterOver, FixtureReader, getJson, HandClock, LOT, post, settingsFor } from "./fixtures.ts";
 
@@ -77,6 +78,29 @@ test("/ready follows the meters' freshness; metrics have a port of their own and
   } finally {
     await adapter.close();
     for (const reader of readers) await reader.stop();
+  }
+});
+
+test("a reader whose clock is off is named in the log, in /status and in the metrics", async () => {
+  const reader = await new FixtureReader("AHEAD").start();
+  reader.clockAheadMs = 90_000;
+  const lines: string[] = [];
+  const log = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
+  const adapter = await adapterOver([reader], { log });
+  try {
+    await post(adapter.url, { data: { meters: ["AHEAD"], lot: LOT.toString() } });
+    assert.ok(
+      lines.some((line) => /meter AHEAD .*clock is (89|90|91) s ahead/.test(line)),
+      lines.join(""),
+    );
+    assert.ok(Math.abs((await getJson(`${adapter.url}/status`)).meters[0].clockSkewSeconds - 90) <= 1);
+    assert.match(await (await fetch(`${adapter.url}/metrics`)).text(), /bijuli_readers_clock_off\{.*\} 1/);
+    reader.clockAheadMs = 0;
+    await post(adapter.url, { data: { meters: ["AHEAD"], lot: (LOT - 1n).toString() } });
+    assert.equal((await getJson(`${adapter.url}/status`)).meters[0].clockSkewSeconds, undefined);
+  } finally {
+    await adapter.close();
+    await reader.stop();
   }
 });
 

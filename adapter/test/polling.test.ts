@@ -74,3 +74,41 @@ test("runs that follow one another are ready when they are over", async () => {
     await reader.stop();
   }
 });
+
+test("lots missed while a reader was away are read once it is back", async () => {
+  const reader = await new FixtureReader("AWAY").start();
+  const clock = new HandClock(LOT + 1n);
+  const adapter = await adapterOver([reader], { clock, env: { ...POLL, BACKFILL_LOTS: "3" } });
+  try {
+    await until("the lot that is over is read at start", () => reader.requests.length === 1);
+    reader.fault = "error-500";
+    clock.ms += 5 * LOT_SECONDS * 1000;
+    await until("it was tried", () => reader.requests.includes(`/readings/${LOT + 5n}`));
+    reader.fault = "none";
+    const missed = [4n, 3n, 2n].map((lots) => `/readings/${LOT + lots}`);
+    await until("they are read", () => missed.every((path) => reader.requests.includes(path)));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = reader.requests.length;
+    const { status } = await post(adapter.url, { data: { meters: ["AWAY"], lot: (LOT + 3n).toString() } });
+    assert.equal(status, 200);
+    assert.equal(reader.requests.length, before, "the request asks no reader");
+    assert.ok(!reader.requests.includes(`/readings/${LOT + 1n}`), "no more than were asked for");
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
+test("what is forgotten for want of room is fetched again when it is asked for", async () => {
+  const reader = await new FixtureReader("FORGOTTEN").start();
+  const adapter = await adapterOver([reader], { clock: new HandClock(LOT + 1n), env: { CACHE_MAX_ITEMS: "2" } });
+  try {
+    const ask = (lot: bigint) => post(adapter.url, { data: { meters: ["FORGOTTEN"], lot: lot.toString() } });
+    for (const lot of [LOT - 3n, LOT - 2n, LOT - 1n, LOT - 1n, LOT - 3n]) assert.equal((await ask(lot)).status, 200);
+    assert.equal(reader.requests.filter((path) => path === `/readings/${LOT - 3n}`).length, 2);
+    assert.equal(reader.requests.length, 4);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});

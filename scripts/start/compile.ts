@@ -13,8 +13,11 @@ export function compileContracts(signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [SCRIPT], { stdio: ["ignore", "pipe", "pipe"], detached: true });
     let said = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding("utf8").on("data", (text: string) => void (said += text));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+    }
     signal.addEventListener("abort", () => child.kill("SIGKILL"));
     child.once("error", reject);
     child.once("close", (code) => {

@@ -1,4 +1,16 @@
-import { fdatasyncSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { BijuliError } from "@bijuli/protocol";
@@ -77,8 +89,8 @@ async function openEmbedded(folder: string): Promise<Database> {
  * would take acknowledged rows. Here the write-ahead log really reaches the disk at each commit.
  */
 async function startPglite(folder: string): Promise<PGlite> {
-  // The package is loaded only here: its WebAssembly is 20 MB, and a node on PostgreSQL does not need it.
-  const { PGlite } = createRequire(import.meta.url)("@electric-sql/pglite") as typeof import("@electric-sql/pglite");
+  const { PGlite } = loadPglite();
+  await ensureCluster(folder);
   const parameters = (PGlite as unknown as { defaultStartParams: string[] }).defaultStartParams.filter(
     (one) => one !== "-F",
   );
@@ -97,4 +109,49 @@ async function startPglite(folder: string): Promise<PGlite> {
 
 interface EmscriptenFs {
   lookupPath(path: string): { node: { stream_ops: { fsync?: (stream: { nfd: number }) => number } } };
+}
+
+/** The package is loaded only when it is used: its WebAssembly is 20 MB, and a node on PostgreSQL does not need it. */
+function loadPglite(): typeof import("@electric-sql/pglite") {
+  return createRequire(import.meta.url)("@electric-sql/pglite");
+}
+
+/**
+ * Makes an empty database where there is none, under another name until it is whole, so that a crash meanwhile leaves nothing
+ * half made behind. Making one takes seconds; it is done once and kept beside the packages, and copied from then on.
+ */
+async function ensureCluster(folder: string): Promise<void> {
+  if (existsSync(join(folder, "PG_VERSION"))) return;
+  const { PGlite } = loadPglite();
+  const make = async (at: string) => void (await (await PGlite.create({ dataDir: at })).close());
+  const staging = `${folder}.new`;
+  rmSync(staging, { recursive: true, force: true });
+  try {
+    const main = createRequire(import.meta.url).resolve("@electric-sql/pglite");
+    const cache = join(main.slice(0, main.lastIndexOf("node_modules") + "node_modules".length), ".cache", "bijuli");
+    // The package's size and time stand for its version: another one makes another database.
+    const { size, mtimeMs } = statSync(main);
+    const template = join(cache, `postgres-${size}-${Math.round(mtimeMs)}`);
+    if (!existsSync(template)) {
+      mkdirSync(cache, { recursive: true });
+      const own = `${template}.${process.pid}`;
+      rmSync(own, { recursive: true, force: true });
+      await make(own);
+      // Another process may have been first: its template is as good.
+      if (existsSync(template)) rmSync(own, { recursive: true });
+      else renameSync(own, template);
+    }
+    cpSync(template, staging, { recursive: true });
+  } catch {
+    // Packages that cannot be written beside: made in place.
+    rmSync(staging, { recursive: true, force: true });
+    await make(staging);
+  }
+  for (const entry of readdirSync(staging, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const descriptor = openSync(join(entry.parentPath, entry.name), "r");
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+  }
+  renameSync(staging, folder);
 }

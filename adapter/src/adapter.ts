@@ -190,7 +190,8 @@ export async function startAdapter(
       : http.createServer(limits, (request, response) => {
           try {
             token.check(request);
-            if (request.method === "GET" && request.url === "/metrics") void sendMetrics(metrics, response);
+            if (request.method === "GET" && request.url === "/metrics")
+              sendMetrics(metrics, response).catch(() => response.destroy());
             else response.writeHead(404).end();
           } catch {
             response.writeHead(401).end();
@@ -230,7 +231,9 @@ export async function startAdapter(
 /** What is no HTTP gets an answer in the one error shape all the same. */
 function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {
   if (error.code === "ECONNRESET" || !stream.writable) return void stream.destroy();
-  const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput("this is not an HTTP request that can be read"));
+  const late = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const why = late ? "the request did not arrive in time" : "this is not an HTTP request that can be read";
+  const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput(why));
   const head = [
     "HTTP/1.1 400 Bad Request",
     "Connection: close",

@@ -168,7 +168,11 @@ export class Collector {
   }
 
   #beforeFirst(meter: Meter, lot: bigint): Refusal {
-    return new Refusal(404, "before-first-lot", `${meter.label}: lot ${lot} is before its first lot`);
+    return new Refusal(
+      404,
+      "before-first-lot",
+      `${meter.label}: lot ${lot} is before its first lot, by its reader ${meter.url}`,
+    );
   }
 
   /** Undefined when the reader says 404: the run would begin before its first lot. */

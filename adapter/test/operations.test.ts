@@ -104,6 +104,23 @@ test("a reader whose clock is off is named in the log, in /status and in the met
   }
 });
 
+test("BASE_URL moves everything under a path", async () => {
+  const reader = await new FixtureReader("BASED").start();
+  for (const base of ["/ea/bijuli", "/ea/bijuli/"]) {
+    const adapter = await adapterOver([reader], { env: { BASE_URL: base } });
+    try {
+      const data = { meters: ["BASED"], lot: LOT.toString() };
+      for (const path of ["/ea/bijuli", "/ea/bijuli/"])
+        assert.equal((await post(adapter.url + path, { data })).status, 200);
+      assert.equal((await getJson(`${adapter.url}/ea/bijuli/health`)).status, "ok");
+      assert.equal((await post(adapter.url, { data })).status, 404);
+    } finally {
+      await adapter.close();
+    }
+  }
+  await reader.stop();
+});
+
 test("answers carry security headers, and none that tells what runs here", async () => {
   const reader = await new FixtureReader("HEADERS").start();
   const adapter = await adapterOver([reader]);

@@ -15,6 +15,7 @@ const lotReadings = readFileSync(join(import.meta.dirname, "../specs/lot-reading
 interface RunInfo {
   id: string;
   state: string;
+  requestId: string;
   cause: string | null;
   stage: { lot: string; stage: number };
   transactions: { purpose: string; outcome: { kind: string } }[];
@@ -64,7 +65,7 @@ describe("the energy market's lots", () => {
     home?.remove();
   });
 
-  test("a lot is opened when the chain's time says that it is over, and its three stages land in one block, in order", async () => {
+  test("a lot is opened when the chain's time says that it is over, and its three stages land in order", async () => {
     await market.passLots(1);
     await closed(market.firstLot);
     const runs = await runsOf(market.firstLot);
@@ -77,7 +78,11 @@ describe("the energy market's lots", () => {
       topics: [chain.operator.interface.getEvent("OracleResponse")!.topicHash],
       fromBlock: 0,
     });
-    assert.equal(new Set(logs.map((log) => log.blockNumber)).size, 1);
+    // getLogs gives them as the chain holds them.
+    assert.deepEqual(
+      logs.map((log) => log.topics[1]),
+      runs.map((run) => run.requestId),
+    );
     await assert.rejects(market.stageOf(market.firstLot + 1n), "the next lot is not opened before it is over");
   });
 

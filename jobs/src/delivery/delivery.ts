@@ -32,6 +32,11 @@ interface Group {
   entries: Entry[];
 }
 
+/** The market's last stage. */
+const CONSUMERS = 2;
+/** A submission whose turn does not come costs gas each time. */
+const LONGEST_WAIT_MS = 600_000;
+
 export interface DeliveryOptions {
   store: Store;
   transactions: TransactionManager;
@@ -262,8 +267,7 @@ export class Delivery {
     const reason = outcome.kind === "deferred" ? outcome.reason : Deferral.OutOfGas;
     if (reason === Deferral.OutOfGas) entry.gasLimit = this.#moreGas(entry);
     const fresh = reason === Deferral.ReadingMissing;
-    entry.notBefore =
-      Date.now() + (reason === Deferral.OutOfTurn && entry.failures < 3 ? 0 : this.#backoff(entry.failures));
+    entry.notBefore = Date.now() + this.#waitAfter(reason, entry.failures);
     run.state = fresh ? "pending" : "ready";
     await this.#options.store.changeRuns([
       {
@@ -281,6 +285,12 @@ export class Delivery {
       await this.#options.rerun(run, this.#backoff(entry.failures));
     }
     this.#touchEntry(entry);
+  }
+
+  /** Ms before a deferred delivery is submitted: at once in its turn, but ever later when the turn does not come. */
+  #waitAfter(reason: number, failures: number): number {
+    if (reason !== Deferral.OutOfTurn) return this.#backoff(failures);
+    return failures < 3 ? 0 : Math.min(this.#options.retryMinMs * 2 ** Math.min(failures, 30), LONGEST_WAIT_MS);
   }
 
   #moreGas(entry: Entry): bigint {
@@ -387,27 +397,25 @@ export class Delivery {
   #sendable(group: Group): Entry[] {
     const now = Date.now();
     const found: Entry[] = [];
-    // Whether all before are in a block's past or on their way in the right order.
-    let atHead = true;
+    // Whether what the market wants first is still to come; it does not want one lot's consumers before the next lot.
+    let awaited = false;
     for (const entry of group.entries) {
       const { run } = entry;
       if (entry.busy) break;
+      const early = run.stage?.submit === true && awaited;
+      awaited ||= run.stage === undefined || run.stage.stage !== CONSUMERS;
       if (run.state === "sent") {
         if (group.job.ordering.mode === "strict") break;
-        atHead = false;
         continue;
       }
-      const waits = run.state !== "ready" || entry.notBefore > now;
-      // A submission out of turn would be refused: it waits until what is before it is done.
-      const early = run.stage?.submit === true && !atHead;
-      if (waits || early) {
+      // A submission out of turn would only cost gas: it waits, however long, until what is before it is done.
+      if (run.state !== "ready" || entry.notBefore > now || early) {
         const held = run.failingSince !== undefined && now - run.failingSince > group.job.ordering.maxHoldMs;
         if (!held) break;
         continue;
       }
       found.push(entry);
       if (group.job.ordering.mode === "strict") break;
-      atHead = false;
     }
     return found;
   }

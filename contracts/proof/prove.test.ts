@@ -1,15 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
-import { ContractFactory } from "ethers";
-import { type Chain, startChain } from "../test/support/chain.ts";
+import { FunctionFragment } from "ethers";
+import { type Built, build, type EmptyChain, startEmptyChain } from "../test/support/solidity.ts";
 import { prove, theorems } from "./prove.ts";
 
 const DEEP = process.env.BIJULI_DEEP === "1";
-const solc: { compile(input: string): string } = createRequire(import.meta.url)("solc");
-const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
-const library = read("../src/libraries/ClearingMath.sol");
+const library = readFileSync(new URL("../src/libraries/ClearingMath.sol", import.meta.url), "utf8");
 
 describe("the SMTChecker proves the lot arithmetic", () => {
   // Half a minute of work on an idle machine in all; the roundings and the composition take two thirds of it.
@@ -106,33 +103,20 @@ describe("the theorems' assumptions can be met", () => {
     },
   };
 
-  let chain: Chain;
-  let built: Record<string, { abi: { type: string; name: string }[]; evm: { bytecode: { object: string } } }>;
+  let chain: EmptyChain;
+  let built: Record<string, Built>;
   before(async () => {
-    chain = await startChain(1_767_225_600n);
-    const output = JSON.parse(
-      solc.compile(
-        JSON.stringify({
-          language: "Solidity",
-          sources: {
-            "proof/ClearingMathProof.sol": { content: read("./ClearingMathProof.sol") },
-            "src/libraries/ClearingMath.sol": { content: library },
-          },
-          settings: { outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } } },
-        }),
-      ),
-    );
-    built = output.contracts["proof/ClearingMathProof.sol"];
+    chain = await startEmptyChain();
+    built = build(["proof/ClearingMathProof.sol", "src/libraries/ClearingMath.sol"]);
   });
   after(() => chain.close());
 
   for (const contract of Object.keys(theorems)) {
     it(contract, async () => {
-      const [signer] = await chain.ethers.getSigners();
-      const { abi, evm } = built[contract]!;
-      const deployed = await new ContractFactory(abi, evm.bytecode.object, signer).deploy();
-      for (const { type, name } of abi) {
-        if (type !== "function") continue;
+      const deployed = await chain.deploy(built[contract]!);
+      for (const fragment of deployed.interface.fragments) {
+        if (!FunctionFragment.isFragment(fragment)) continue;
+        const { name } = fragment;
         const calls = examples[contract]?.[name];
         assert.ok(calls, `no example for ${contract}.${name}`);
         for (const example of calls) await deployed.getFunction(name).staticCall(...example);

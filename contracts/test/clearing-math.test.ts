@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { type ClearedLot, type ClearingTerms, clearLot, type LotInput, Money } from "@bijuli/protocol";
 import { concat, getBytes, toBeHex } from "ethers";
-import { type Chain, startChain } from "./support/chain.ts";
+import { build, type EmptyChain, startEmptyChain } from "./support/solidity.ts";
 
 const DEEP = process.env.BIJULI_DEEP === "1";
 /** Random lots that both languages clear; a seed makes a run repeatable. */
@@ -15,20 +15,21 @@ const vectors = JSON.parse(readFileSync(new URL("../../protocol/test/vectors/cle
 
 /** ClearingMath on a chain, asked for many lots at once. */
 class Harness {
-  readonly #chain: Chain;
+  readonly #chain: EmptyChain;
   readonly #address: string;
   readonly #clear: string;
   readonly #bill: string;
 
-  constructor(chain: Chain, address: string, selectors: { clear: string; bill: string }) {
+  constructor(chain: EmptyChain, address: string, selectors: { clear: string; bill: string }) {
     this.#chain = chain;
     this.#address = address;
     this.#clear = selectors.clear;
     this.#bill = selectors.bill;
   }
 
-  static async deploy(chain: Chain): Promise<Harness> {
-    const contract = await chain.ethers.deployContract("ClearingMathHarness");
+  static async deploy(chain: EmptyChain): Promise<Harness> {
+    const built = build(["test/fixtures/ClearingMathHarness.sol", "src/libraries/ClearingMath.sol"]);
+    const contract = await chain.deploy(built.ClearingMathHarness!);
     return new Harness(chain, await contract.getAddress(), {
       clear: contract.interface.getFunction("clear")!.selector,
       bill: contract.interface.getFunction("bill")!.selector,
@@ -190,10 +191,10 @@ class LotGenerator {
 }
 
 describe("ClearingMath clears as clearing.ts does", () => {
-  let chain: Chain;
+  let chain: EmptyChain;
   let harness: Harness;
   before(async () => {
-    chain = await startChain(1_767_225_600n);
+    chain = await startEmptyChain();
     harness = await Harness.deploy(chain);
   });
   after(() => chain.close());

@@ -1,0 +1,58 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { HardhatEthers } from "@nomicfoundation/hardhat-ethers/types";
+import { type BaseContract, ContractFactory, type InterfaceAbi } from "ethers";
+
+const solc: { compile(input: string): string } = createRequire(import.meta.url)("solc");
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+export interface Built {
+  abi: InterfaceAbi;
+  evm: { bytecode: { object: string } };
+}
+
+/**
+ * Compiles a few sources by themselves, with the market's compiler and settings: for libraries, whose tests then need
+ * nothing else to be built.
+ * @param sources paths below `contracts/`, what they import included; the contracts of the first are returned
+ */
+export function build(sources: readonly [string, ...string[]]): Record<string, Built> {
+  const output = JSON.parse(
+    solc.compile(
+      JSON.stringify({
+        language: "Solidity",
+        sources: Object.fromEntries(sources.map((path) => [path, { content: readFileSync(join(root, path), "utf8") }])),
+        settings: {
+          optimizer: { enabled: true, runs: 800 },
+          evmVersion: "cancun",
+          outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
+        },
+      }),
+    ),
+  );
+  const complaints = (output.errors ?? []).map((error: { formattedMessage: string }) => error.formattedMessage);
+  if (complaints.length > 0) throw new Error(complaints.join("\n"));
+  return output.contracts[sources[0]];
+}
+
+export interface EmptyChain {
+  ethers: HardhatEthers;
+  deploy(built: Built): Promise<BaseContract>;
+  close(): Promise<void>;
+}
+
+/** A chain inside this process that has nothing on it and needs nothing compiled. */
+export async function startEmptyChain(): Promise<EmptyChain> {
+  const { createHardhatRuntimeEnvironment } = await import("hardhat/hre");
+  const { default: config } = await import("../../hardhat.config.ts");
+  const hre = await createHardhatRuntimeEnvironment(config, { config: join(root, "hardhat.config.ts") }, root);
+  const connection = await hre.network.create();
+  const [signer] = await connection.ethers.getSigners();
+  return {
+    ethers: connection.ethers,
+    deploy: ({ abi, evm }) => new ContractFactory(abi, evm.bytecode.object, signer).deploy(),
+    close: () => connection.close(),
+  };
+}

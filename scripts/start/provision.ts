@@ -7,6 +7,7 @@ import {
   type ContractTransactionReceipt,
   type ContractTransactionResponse,
   JsonRpcProvider,
+  JsonRpcSigner,
   NonceManager,
   Wallet,
 } from "ethers";
@@ -128,7 +129,7 @@ export class Provisioner {
     // A local chain lets us act for an address whose key we do not hold.
     await rpc(this.#url, "hardhat_impersonateAccount", [owner]);
     await this.#fund(owner, ETHER + meter.deposit);
-    const market = new Contract(this.book.market, EnergyMarketAbi, await this.#provider.getSigner(owner));
+    const market = new Contract(this.book.market, EnergyMarketAbi, new JsonRpcSigner(this.#provider, owner));
     const limit = meter.role === "plant" ? 0n : 2n ** 64n - 1n;
     const receipt = await mined(market.join!(feeder, meter.meterId, ROLES[meter.role], limit, FEES));
     const joined = receipt.logs.map((log) => market.interface.parseLog(log)).find((event) => event?.name === "Joined");

@@ -3,6 +3,7 @@ import { BijuliError, ExitCode, explain, type Hex, loadSettings, SettingsError, 
 import pino, { type Logger } from "pino";
 import { type Api, serveApi } from "./api/server.ts";
 import { type SendingKey, sendingKey } from "./delivery/keys.ts";
+import { createKey, importKey, listKeystore, openKeystore } from "./delivery/keystore.ts";
 import { loadJobs, type NodeSettings, OracleNode } from "./node.ts";
 import { nodeSettings } from "./settings.ts";
 import { parseJob } from "./spec/job.ts";
@@ -18,6 +19,8 @@ const HELP = `Runs Chainlink directrequest jobs and delivers their callbacks in 
   node run again ID          run it again, on the record
   node replay BLOCK          have the running node read blocks from there on again
   node keys                  the addresses that send
+  node keys create           make a key in KEYSTORE, encrypted with KEYSTORE_PASSWORD_FILE
+  node keys import           store NODE_KEY's keys there
 
 All but start and "jobs check" ask the node at NODE_HOST:NODE_PORT, with API_TOKEN.
 
@@ -62,10 +65,7 @@ export async function runCommand(args: readonly string[], env: NodeJS.ProcessEnv
     if (command === "run" && rest.length === 1) return await show(env, "GET", `/runs/${encodeURIComponent(rest[0]!)}`);
     if (command === "replay" && rest.length === 1)
       return await show(env, "POST", `/replay/${encodeURIComponent(rest[0]!)}`);
-    if (command === "keys" && rest.length === 0) {
-      for (const { address } of loadKeys(loadSettings(nodeSettings, env))) process.stdout.write(`${address}\n`);
-      return ExitCode.OK;
-    }
+    if (command === "keys" && rest.length <= 1) return keys(env, rest[0]);
     throw new BijuliError("usage", `unknown command: node ${args.join(" ")}`, {
       remedy: "node --help lists what there is",
     });
@@ -85,7 +85,11 @@ async function start(env: NodeJS.ProcessEnv): Promise<number> {
   }
   const jobs = loadJobs(settings);
   const keys = loadKeys(settings);
-  if (keys.length === 0) throw new BijuliError("bad-settings", "NODE_KEY is missing: private keys that send, 0x…");
+  if (keys.length === 0)
+    throw new BijuliError(
+      "bad-settings",
+      "NODE_KEY is missing: private keys that send (or NODE_KEY_FILE, or KEYSTORE)",
+    );
   const logger: Logger = pino({ level: settings.LOG_LEVEL, base: null }, pino.destination({ dest: 2, sync: true }));
   for (const job of jobs) {
     if (job.ignored.length > 0)
@@ -125,17 +129,52 @@ function stopSignal(): Promise<void> {
   });
 }
 
-/** The keys that send, from NODE_KEY or NODE_KEY_FILE. */
-export function loadKeys(settings: Pick<NodeSettings, "NODE_KEY" | "NODE_KEY_FILE">): SendingKey[] {
-  let texts = settings.NODE_KEY ?? [];
-  if (settings.NODE_KEY_FILE !== undefined) {
-    try {
-      texts = readFileSync(settings.NODE_KEY_FILE, "utf8").split(/\s+/).filter(Boolean);
-    } catch (cause) {
-      throw new BijuliError("bad-settings", `NODE_KEY_FILE: ${settings.NODE_KEY_FILE} cannot be read`, { cause });
-    }
+type KeySettings = Pick<NodeSettings, "NODE_KEY" | "NODE_KEY_FILE" | "KEYSTORE" | "KEYSTORE_PASSWORD_FILE">;
+
+/** The keys that send: NODE_KEY, those in NODE_KEY_FILE, and those in KEYSTORE. */
+export function loadKeys(settings: KeySettings): SendingKey[] {
+  const texts = [...(settings.NODE_KEY ?? [])];
+  if (settings.NODE_KEY_FILE !== undefined)
+    texts.push(...readSecret("NODE_KEY_FILE", settings.NODE_KEY_FILE).split(/\s+/));
+  const plain = texts.filter(Boolean).map((key) => sendingKey(key as Hex));
+  return settings.KEYSTORE === undefined ? plain : [...plain, ...openKeystore(settings.KEYSTORE, passwordOf(settings))];
+}
+
+function passwordOf(settings: KeySettings): string {
+  if (settings.KEYSTORE_PASSWORD_FILE === undefined) {
+    throw new BijuliError("bad-settings", "KEYSTORE_PASSWORD_FILE is missing: the keystore is encrypted");
   }
-  return texts.map((key) => sendingKey(key as Hex));
+  return readSecret("KEYSTORE_PASSWORD_FILE", settings.KEYSTORE_PASSWORD_FILE).split(/\r?\n/)[0]!;
+}
+
+function readSecret(name: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new BijuliError("bad-settings", `${name}: ${file} cannot be read`, { cause });
+  }
+}
+
+function keys(env: NodeJS.ProcessEnv, action: string | undefined): number {
+  const { NODE_KEY, NODE_KEY_FILE, KEYSTORE, KEYSTORE_PASSWORD_FILE } = nodeSettings;
+  const settings = loadSettings({ NODE_KEY, NODE_KEY_FILE, KEYSTORE, KEYSTORE_PASSWORD_FILE }, env);
+  const say = (address: string) => process.stdout.write(`${address}\n`);
+  if (action === undefined) {
+    const { KEYSTORE: folder, ...plain } = settings;
+    for (const { address } of loadKeys({ ...plain, KEYSTORE: undefined })) say(address);
+    if (folder !== undefined) listKeystore(folder).forEach(say);
+    return ExitCode.OK;
+  }
+  if (settings.KEYSTORE === undefined)
+    throw new BijuliError("bad-settings", "KEYSTORE is missing: the folder to store keys in");
+  if (action === "create") say(createKey(settings.KEYSTORE, passwordOf(settings)));
+  else if (action === "import") {
+    for (const key of settings.NODE_KEY ?? []) say(importKey(settings.KEYSTORE, passwordOf(settings), key));
+  } else
+    throw new BijuliError("usage", `unknown command: node keys ${action}`, {
+      remedy: "node --help lists what there is",
+    });
+  return ExitCode.OK;
 }
 
 function check(files: readonly string[]): number {

@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { BijuliError, explain, type SettingValues } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import { forwarderAbi, topicOf } from "./chain/abi.ts";
+import { type HeadSubscription, subscribeHeads } from "./chain/head-subscription.ts";
 import { Intake } from "./chain/intake.ts";
 import { marketAbi, marketTopic, stageRequested } from "./chain/market.ts";
 import { runOf, runVariables } from "./chain/requests.ts";
@@ -48,6 +49,7 @@ export class OracleNode {
   store!: Store;
   queue!: RunQueue;
   #intake: Intake | undefined;
+  #subscription: HeadSubscription | undefined;
   #transactions!: TransactionManager;
   #delivery!: Delivery;
   #opener: Opener | undefined;
@@ -228,6 +230,9 @@ export class OracleNode {
       await this.#findFeeders(stored?.number ?? head.number);
     if (settings.OPEN_FEEDERS === "all") await this.#findFeeders(stored?.number ?? head.number);
     this.#intake = intake;
+    if (settings.RPC_WS_URL !== undefined) {
+      this.#subscription = subscribeHeads(settings.RPC_WS_URL, () => intake.wake(), this.#logger);
+    }
     await intake.start(stored?.number, settings.START_BLOCK ?? (stored === undefined ? head.number : 0));
     this.#timers.push(
       setInterval(() => void this.#sweep(), SWEEP_MS),
@@ -255,6 +260,7 @@ export class OracleNode {
     this.#ready = false;
     this.#stopping.abort(new BijuliError("stopping", "the node stops"));
     for (const timer of this.#timers) clearInterval(timer);
+    this.#subscription?.close();
     await this.#intake?.stop();
     await this.#opener?.stop();
     await this.queue?.close();
@@ -288,6 +294,7 @@ export class OracleNode {
         leads: this.#leads,
         head: head && { number: head.number, hash: head.hash, timestamp: head.timestamp.toString() },
         position: this.#intake?.position,
+        subscription: this.#subscription?.connected,
         openRuns: this.#delivery?.size ?? 0,
         failingRuns: (this.#delivery?.all() ?? [])
           .filter((run) => run.failingSince !== undefined)

@@ -20,6 +20,11 @@ export const nodeSettings = defineSettings({
     description: "JSON-RPC endpoints between commas, the preferred one first",
     secret: true,
   },
+  RPC_WS_URL: {
+    schema: optional(urls(/^wss?$/, "must be ws(s) URLs between commas")),
+    description: "WebSocket endpoints that tell of new blocks sooner than polling",
+    secret: true,
+  },
   JOBS_DIR: { schema: from.optionalText, description: "folder whose *.toml files are the job specs" },
   JOBS: { schema: optional(list), description: "job spec files between commas" },
   BRIDGES: {
@@ -33,6 +38,14 @@ export const nodeSettings = defineSettings({
     secret: true,
   },
   NODE_KEY_FILE: { schema: from.optionalText, description: "file with those keys, one a line, instead of NODE_KEY" },
+  KEYSTORE: {
+    schema: from.optionalText,
+    description: "folder of encrypted keys (`node keys create`), instead of NODE_KEY",
+  },
+  KEYSTORE_PASSWORD_FILE: {
+    schema: from.optionalText,
+    description: "file whose first line is the keystore's password",
+  },
   FORWARDER: { schema: optional(from.address), description: "AuthorizedForwarder through which transactions are sent" },
   QUEUE_URL: {
     schema: from.optionalText,

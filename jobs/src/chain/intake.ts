@@ -41,7 +41,9 @@ export class Intake {
   readonly #seen = new Map<number, string>();
   #last = -1;
   #head: Head | undefined;
-  #stopping = new AbortController();
+  readonly #stopping = new AbortController();
+  #wake: (() => void) | undefined;
+  #woken = false;
   #loop: Promise<void> | undefined;
   #positionAt = 0;
   #lastAdvance = Date.now();
@@ -85,6 +87,12 @@ export class Intake {
     await this.#keepPosition(true);
   }
 
+  /** There may be a new block: it is looked for at once. */
+  wake(): void {
+    this.#woken = true;
+    this.#wake?.();
+  }
+
   /** Reads blocks from `number` on again: for requests that an operator misses. */
   rewind(number: number): void {
     this.#last = Math.min(this.#last, number - 1);
@@ -106,10 +114,22 @@ export class Intake {
         if (failures === 1 || failures % 20 === 0)
           this.#options.logger.warn({ cause: this.#problem, failures }, "the chain cannot be followed");
       }
-      if (moved) continue;
+      if (moved || (this.#woken && failures === 0)) {
+        this.#woken = false;
+        continue;
+      }
       const wait =
         failures === 0 ? this.#options.pollMs : Math.min(this.#options.pollMs * 2 ** Math.min(failures, 6), 10_000);
-      await sleep(wait, undefined, { signal }).catch(() => {});
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      const rest = new AbortController();
+      await Promise.race([
+        sleep(wait, undefined, { signal: AbortSignal.any([signal, rest.signal]) }).catch(() => {}),
+        woken,
+      ]);
+      rest.abort();
+      this.#woken = false;
     }
   }
 

@@ -32,7 +32,7 @@ export default defineConfig({
         // The compiler comes from npm, so nothing is downloaded. 0.8.28–0.8.33 are skipped for their via-IR bug.
         version: "0.8.34",
         path: require.resolve("solc/soljson.js"),
-        settings: { optimizer: { enabled: true, runs: 1 }, evmVersion: "cancun" },
+        settings: { optimizer: { enabled: true, runs: 800 }, evmVersion: "cancun" },
       },
       ofItsTime,
     ],

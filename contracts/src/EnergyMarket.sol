@@ -10,10 +10,11 @@ import {ConsumerStage} from "./libraries/ConsumerStage.sol";
 import {Ticket} from "./libraries/Deliveries.sol";
 import {FeederCharters} from "./libraries/FeederCharters.sol";
 import {MarketViews} from "./libraries/MarketViews.sol";
+import {Purpose} from "./libraries/Purpose.sol";
 import {SupplyStages} from "./libraries/SupplyStages.sol";
 import {LotReadingClient} from "./LotReadingClient.sol";
 import {MarketBase} from "./MarketBase.sol";
-import {Account, Clearing, Feeder, Purpose} from "./MarketState.sol";
+import {Account, Feeder} from "./MarketState.sol";
 import {Openings} from "./Openings.sol";
 import {Participants} from "./Participants.sol";
 
@@ -33,10 +34,12 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
 
     /// @inheritdoc IEnergyMarket
     function submit(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata records) external {
-        uint256 number = _feeder(feeder).number;
-        Clearing storage c = _clearing(number, lot);
-        if (c.lots == 0) revert UnknownClearing(feeder, lot);
-        _take(_ticket(0, feeder, number, lot, stage, first, type(uint256).max), records);
+        _take(stage, _ticket(0, _opened(feeder, lot), lot, stage, first), records);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function close(bytes32 feeder, uint64 lot) external {
+        ConsumerStage.close(_s, _ticket(0, _opened(feeder, lot), lot, Stage.Consumers, 0), feeder);
     }
 
     /// @notice The regulator's estimate for the plant at `first`, or for the distributor, once `estimateSeconds` after
@@ -46,43 +49,37 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
         external
         restricted
     {
-        SupplyStages.estimate(_s, _ticket(0, feeder, _feeder(feeder).number, lot, stage, first, 1), energies);
+        SupplyStages.estimate(_s, _ticket(0, _opened(feeder, lot), lot, stage, first), energies);
     }
 
     /// @notice Goes on without the plants, or the distributor, that stay silent, once `abandonSeconds` after the lot's
     /// end are over; by anyone.
     function abandon(bytes32 feeder, uint64 lot, Stage stage) external {
-        SupplyStages.abandon(_s, _ticket(0, feeder, _feeder(feeder).number, lot, stage, 0, 0), msg.data[0:0]);
+        SupplyStages.abandon(_s, _ticket(0, _opened(feeder, lot), lot, stage, 0), msg.data[0:0]);
     }
 
-    function _onRecords(bytes32 requestId, bytes calldata records) internal override {
-        Purpose memory purpose = _s.purposes[requestId];
-        delete _s.purposes[requestId];
-        bytes32 feeder = _s.feederIds[purpose.feeder];
-        Stage stage = Stage(purpose.stage);
-        _take(_ticket(requestId, feeder, purpose.feeder, purpose.lot, stage, purpose.first, purpose.count), records);
+    function _onRecords(bytes32 requestId, uint96 purpose, bytes calldata records) internal override {
+        (uint256 number, uint256 lot, Stage stage, uint256 first) = Purpose.unpack(purpose);
+        _take(stage, _ticket(requestId, number, lot, stage, first), records);
     }
 
-    function _take(Ticket memory t, bytes calldata records) private {
-        if (t.stage == Stage.Consumers) ConsumerStage.take(_s, t, records);
+    function _take(Stage stage, Ticket memory t, bytes calldata records) private {
+        if (stage == Stage.Consumers) ConsumerStage.take(_s, t, records);
         else SupplyStages.take(_s, t, records);
     }
 
-    function _ticket(
-        bytes32 requestId,
-        bytes32 feeder,
-        uint256 number,
-        uint256 lot,
-        Stage stage,
-        uint256 first,
-        uint256 most
-    ) private view returns (Ticket memory) {
-        return Ticket(registry, token, _lotSeconds, requestId, feeder, number, lot, stage, first, most);
+    function _ticket(bytes32 requestId, uint256 number, uint256 lot, Stage stage, uint256 first)
+        private
+        view
+        returns (Ticket memory)
+    {
+        return Ticket(registry, token, _lotSeconds, requestId, number, lot, stage, first);
     }
 
-    /// @inheritdoc IEnergyMarket
-    function close(bytes32 feeder, uint64 lot) external {
-        ConsumerStage.close(_s, _ticket(0, feeder, _feeder(feeder).number, lot, Stage.Consumers, 0, 0));
+    /// @dev The feeder's number, if the clearing is there.
+    function _opened(bytes32 feeder, uint64 lot) private view returns (uint256 number) {
+        number = _feeder(feeder).number;
+        if (_s.clearings[(number << 40) | lot].lots == 0) revert UnknownClearing(feeder, lot);
     }
 
     // ------------------------------------------------------------------------------------------ the regulator

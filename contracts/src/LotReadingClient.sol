@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {ChainlinkClient} from "@chainlink/contracts/src/v0.8/operatorforwarder/ChainlinkClient.sol";
-import {Chainlink} from "@chainlink/contracts/src/v0.8/operatorforwarder/Chainlink.sol";
+import {OperatorInterface} from "@chainlink/contracts/src/v0.8/operatorforwarder/interfaces/OperatorInterface.sol";
+import {LinkTokenInterface} from "@chainlink/contracts/src/v0.8/shared/interfaces/LinkTokenInterface.sol";
 import {IMeterRegistry} from "./interfaces/IMeterRegistry.sol";
 import {LotRecord} from "./libraries/LotRecord.sol";
 import {MeterKey} from "./libraries/MeterKey.sol";
@@ -10,9 +11,14 @@ import {MeterKey} from "./libraries/MeterKey.sol";
 /// @title Pulls verified meter readings through Chainlink
 /// @notice Inherit this, call `_requestReadings`, and implement `_onRecords`, which may call `_verify` to get readings
 /// that prove themselves: whoever delivered them, the meter signed them.
-/// @dev Three rules for an author. (1) Store what a request is for under `_nextRequestId()` before `_requestReadings`:
-/// an operator may call back inside it. (2) Do not revert in `_onRecords` for what the records say: Operator swallows
-/// the revert and the request is spent. (3) The contract must hold the LINK it pays.
+/// @dev For an author: (1) say with each request, in 96 bits, what it is for; it comes back with the answer and is
+/// written down before the request is sent, for an operator may call back inside it. (2) Do not revert in `_onRecords`
+/// for what the records say: Operator swallows the revert and the request is spent. (3) The contract must hold the LINK
+/// it pays.
+///
+/// It speaks ChainlinkClient's protocol (same request ids, same events), with a book of its own: ChainlinkClient keeps
+/// a slot for each request's operator, and what the request is for would take a second one. Here they share it. Do not
+/// use ChainlinkClient's own sending functions beside these: both count nonces.
 abstract contract LotReadingClient is ChainlinkClient {
     /// @notice What `_verify` returns of a reading whose signature holds.
     struct VerifiedReading {
@@ -23,37 +29,59 @@ abstract contract LotReadingClient is ChainlinkClient {
         uint64[] energies; // Units, each covered lot, oldest first
     }
 
+    /// @dev A request that is under way.
+    struct Pending {
+        address operator;
+        uint96 purpose;
+    }
+
+    uint256 private constant _MULTIWORD = 2; // Operator's data version for answers of any length
+
     /// @notice The meters' registry, under whose domain they sign.
     IMeterRegistry public immutable registry;
+    LinkTokenInterface internal immutable _link;
     uint256 internal immutable _lotSeconds;
 
+    uint256 private _nonce = 1;
+    mapping(bytes32 requestId => Pending) private _pending;
+
     error ZeroLink();
+    error NotTheOperatorAsked(bytes32 requestId, address caller);
+    error UnknownRequest(bytes32 requestId);
+    error LinkNotSent(address operator, uint256 payment);
 
     constructor(IMeterRegistry registry_, address link) {
         if (link == address(0)) revert ZeroLink();
         registry = registry_;
+        _link = LinkTokenInterface(link);
         _lotSeconds = registry_.lotSeconds();
-        _setChainlinkToken(link);
     }
 
     /// @notice Chainlink's callback: only from the operator that was asked, once a request.
     /// @param records the readings' records, in the order of the request's meters
-    function fulfill(bytes32 requestId, bytes calldata records) external recordChainlinkFulfillment(requestId) {
-        _onRecords(requestId, records);
+    function fulfill(bytes32 requestId, bytes calldata records) external {
+        Pending memory pending = _pending[requestId];
+        if (msg.sender != pending.operator) revert NotTheOperatorAsked(requestId, msg.sender);
+        delete _pending[requestId];
+        emit ChainlinkFulfilled(requestId);
+        _onRecords(requestId, pending.purpose, records);
+    }
+
+    /// @notice Who was asked, and what for; zero when the request is answered, cancelled or unknown.
+    function pendingRequest(bytes32 requestId) external view returns (address operator, uint96 purpose) {
+        Pending memory pending = _pending[requestId];
+        return (pending.operator, pending.purpose);
     }
 
     /// @dev Does something with the answer. Must not revert for what the records say.
-    function _onRecords(bytes32 requestId, bytes calldata records) internal virtual;
-
-    /// @dev The id that the next request will have.
-    function _nextRequestId() internal view returns (bytes32) {
-        return keccak256(abi.encodePacked(this, _getNextRequestCount()));
-    }
+    /// @param purpose as it was given with the request
+    function _onRecords(bytes32 requestId, uint96 purpose, bytes calldata records) internal virtual;
 
     /// @dev Sends a request for the readings that cover `lots` lots ending with `lot`.
     /// @param operator the Operator contract
     /// @param specId the job's id there: 32 ASCII hex characters or 16 raw bytes
     /// @param payment LINK, from this contract's own balance
+    /// @param purpose anything; it comes back with the answer
     /// @param group what nodes keep in order (the market's feeder); any value
     /// @param stage "plant", "distributor" or "consumers": only the last may be answered with missing records
     /// @param meterIds which meters, in which order
@@ -61,17 +89,54 @@ abstract contract LotReadingClient is ChainlinkClient {
         address operator,
         bytes32 specId,
         uint256 payment,
+        uint96 purpose,
         bytes32 group,
         uint256 lot,
         uint256 lots,
         string memory stage,
         bytes32[] memory meterIds
     ) internal returns (bytes32 requestId) {
-        Chainlink.Request memory request;
-        request.id = specId;
-        request.callbackFunctionId = this.fulfill.selector;
-        request.buf.buf = _encodeRequest(group, lot, lots, stage, meterIds);
-        return _sendOperatorRequestTo(operator, request, payment);
+        bytes memory data = _encodeRequest(group, lot, lots, stage, meterIds);
+        return _sendRequest(operator, specId, payment, purpose, data);
+    }
+
+    /// @dev The nonce that the next request will have; its id is keccak256(this, nonce).
+    function _nextNonce() internal view returns (uint256) {
+        return _nonce;
+    }
+
+    function _sendRequest(address operator, bytes32 specId, uint256 payment, uint96 purpose, bytes memory data)
+        private
+        returns (bytes32 requestId)
+    {
+        uint256 nonce = _nonce;
+        _nonce = nonce + 1;
+        requestId = keccak256(abi.encodePacked(this, nonce));
+        _pending[requestId] = Pending(operator, purpose);
+        emit ChainlinkRequested(requestId);
+        // the Operator puts the true sender and amount in place of the two zeros
+        bytes memory call = abi.encodeCall(
+            OperatorInterface.operatorRequest,
+            (address(0), 0, specId, this.fulfill.selector, nonce, _MULTIWORD, data)
+        );
+        if (!_link.transferAndCall(operator, payment, call)) revert LinkNotSent(operator, payment);
+    }
+
+    /// @dev Takes an expired request's LINK back from its operator.
+    /// @param payment what was paid; the operator holds it against the request
+    /// @param expiration as in the operator's OracleRequest event
+    function _cancelRequest(bytes32 requestId, uint256 payment, uint256 expiration)
+        internal
+        returns (uint96 purpose)
+    {
+        Pending memory pending = _pending[requestId];
+        if (pending.operator == address(0)) revert UnknownRequest(requestId);
+        delete _pending[requestId];
+        emit ChainlinkCancelled(requestId);
+        OperatorInterface(pending.operator).cancelOracleRequest(
+            requestId, payment, this.fulfill.selector, expiration
+        );
+        return pending.purpose;
     }
 
     /// @dev Reads and verifies the records of `meterIds` for a run of lots ending with `lot`; never reverts for what

@@ -78,10 +78,10 @@ struct Clearing {
     // ----
     uint80 available; // Units
     uint80 used; // Units
-    uint80 tokens; // Units of this clearing that are still at the distributor's meter
+    uint64 price; // of a clearing of one lot
     // ----
-    /// While plants are missing: a bit for each that is done. Then the prices: up to four lots 64 bits each, the oldest
-    /// lowest; for more a CodeStore's address | bytes a price << 160.
+    /// While some plants are missing: a bit for each that is done. Then the prices of a clearing of several lots, see
+    /// PriceList.
     uint256 prices;
 }
 
@@ -98,16 +98,6 @@ struct Repeat {
     uint8 times;
 }
 
-/// @notice What a request is for, in one slot.
-struct Purpose {
-    uint24 feeder;
-    uint40 lot;
-    uint8 stage;
-    uint16 first;
-    uint16 count;
-    uint96 payment;
-}
-
 /// @notice All that the market keeps.
 struct MarketState {
     uint24 feederCount;
@@ -120,7 +110,6 @@ struct MarketState {
     mapping(uint256 account => Account) accounts;
     mapping(uint256 key => Claim) claims; // debtor << 32 | creditor
     mapping(bytes32 meterId => uint32) seats; // the account that is listed with the meter
-    mapping(bytes32 requestId => Purpose) purposes;
     mapping(uint256 key => Repeat) repeats; // number, lot, stage, first
     mapping(bytes32 digest => bool) consentsUsed;
 }

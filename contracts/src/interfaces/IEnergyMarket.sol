@@ -180,7 +180,6 @@ interface IEnergyMarket {
     event ClaimCollected(uint32 indexed debtor, uint32 indexed creditor, uint256 amount);
     event ReserveLow(uint32 indexed account, uint256 balance, uint256 reserve);
     event LinkFunded(bytes32 indexed feeder, address indexed from, uint256 amount);
-    event LinkSpent(bytes32 indexed feeder, uint256 amount);
     event LinkWithdrawn(bytes32 indexed feeder, address indexed to, uint256 amount);
 
     // ---------------------------------------------------------------- what anyone may do

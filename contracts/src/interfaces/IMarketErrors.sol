@@ -33,7 +33,7 @@ interface IMarketErrors {
     error NothingToRequest(bytes32 feeder, uint64 lot, Stage stage, uint16 first);
     error PageMisaligned(uint16 first, uint256 pageSize);
     error PageOutOfRange(uint16 first, uint256 members);
-    error UnknownRequest(bytes32 requestId);
+    error TakingLinkBack();
 
     // charters
     error LotBegun(uint64 lot, uint64 firstFree);

@@ -49,21 +49,21 @@ library ConsumerStage {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         Delivery memory d = Deliveries.begin(s, t, c, records);
         if (c.stage < Progress.CONSUMERS) return Deliveries.defer(d, Deferral.OutOfTurn);
-        Deliveries.page(d, t.most, c.consumers);
+        Deliveries.page(d, c.consumers);
         _takeConsumers(s, d, c);
     }
 
     /// @notice Closes a clearing whose grace time is over: what nobody used is burned.
-    function close(MarketState storage s, Ticket memory t) external {
+    function close(MarketState storage s, Ticket memory t, bytes32 feeder) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         uint64 lot = uint64(t.lot);
-        if (c.lots == 0) revert IMarketErrors.UnknownClearing(t.feeder, lot);
-        if (c.stage != Progress.CONSUMERS) revert IMarketErrors.WrongStage(t.feeder, lot, c.stage);
+        if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+        if (c.stage != Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, lot, c.stage);
         bytes memory charter = CodeStore.read(s.charters[(t.number << 16) | c.charter].code);
         uint256 notBefore = (t.lot + 1) * t.lotSeconds + charter.graceSeconds();
         if (block.timestamp < notBefore) revert IMarketErrors.TooEarly(lot, notBefore);
         (, bytes32 distributorMeter) = charter.distributor();
-        Deliveries.close(t.token, t.feeder, t.lot, c, distributorMeter);
+        Deliveries.close(t.token, feeder, t.lot, c, distributorMeter, 0);
     }
 
     // ------------------------------------------------------------------------------------------ consumers
@@ -77,21 +77,18 @@ library ConsumerStage {
         (sums.distributor, sums.distributorMeter) = d.charter.distributor();
         sums.perConsumer = d.charter.tokensPerConsumer();
         sums.reserve = d.charter.reserve();
-        sums.prices = LotLanes.table(PriceList.read(c.prices, d.lots));
-        sums.tokens = c.tokens;
-        uint256 tokensBefore = sums.tokens;
+        sums.prices = PriceList.table(c);
+        sums.tokens = Deliveries.tokensLeft(c);
 
         bool outOfGas = _takeEach(s, d, sums, accounts);
         if (sums.done != 0) {
             c.used += uint80(sums.used);
-            c.tokens = uint80(c.tokens - (tokensBefore - sums.tokens));
             c.consumersDone += uint16(sums.done);
-            if (sums.burnt != 0) {
-                d.token.operatorBurn(Deliveries.accountOfMeter(sums.distributorMeter), sums.burnt * Deliveries.TOKEN_PER_UNIT, "", "");
-            }
             Accounts.credit(s, sums.distributor, sums.income);
             if (c.consumersDone == c.consumers && c.stage == Progress.CONSUMERS) {
-                Deliveries.close(d.token, d.feeder, d.lot, c, sums.distributorMeter);
+                Deliveries.close(d.token, d.feeder, d.lot, c, sums.distributorMeter, sums.burnt);
+            } else if (sums.burnt != 0) {
+                Deliveries.burn(d.token, sums.distributorMeter, sums.burnt);
             }
         }
         if (outOfGas) Deliveries.defer(d, Deferral.OutOfGas);
@@ -211,7 +208,7 @@ library ConsumerStage {
         view
         returns (uint256 energy, uint256 product)
     {
-        uint256[] memory prices = PriceList.read(c.prices, c.lots);
+        uint256[] memory prices = PriceList.read(c);
         for (uint256 i = 0; i < prices.length; ++i) {
             (uint256 e, uint256 cut) = Deliveries.capped(d, totals[3]++);
             energy += e;
@@ -231,16 +228,17 @@ library ConsumerStage {
         bytes memory charter = CodeStore.read(s.charters[(d.number << 16) | c.charter].code);
         (uint32 distributor, bytes32 distributorMeter) = charter.distributor();
         charged = _charge(s, d, sums, distributor, product);
+        uint256 left = Deliveries.tokensLeft(c); // none once it is closed: they were burned then
         c.used += uint80(energy);
         c.consumersDone += 1;
-        if (c.stage == Progress.CLOSED) return charged; // late: its tokens were burned at the close
-        uint256 moved = energy < c.tokens ? energy : c.tokens;
+        uint256 moved = energy < left ? energy : left;
         if (moved != 0) {
-            c.tokens -= uint80(moved);
             if (charter.tokensPerConsumer()) _useTokens(d, distributorMeter, moved);
             else Deliveries.burn(d.token, distributorMeter, moved);
         }
-        if (c.consumersDone == c.consumers) Deliveries.close(d.token, d.feeder, lot, c, distributorMeter);
+        if (c.consumersDone == c.consumers && c.stage == Progress.CONSUMERS) {
+            Deliveries.close(d.token, d.feeder, lot, c, distributorMeter, 0);
+        }
     }
 
     /// @dev The last lots of the clearings from this one back to the one that holds `from`.

@@ -18,12 +18,10 @@ struct Ticket {
     IEnergyToken token;
     uint256 lotSeconds;
     bytes32 requestId; // 0: submitted, not requested
-    bytes32 feeder;
-    uint256 number;
+    uint256 number; // the feeder's
     uint256 lot; // the clearing's last
     Stage stage;
     uint256 first; // the page's first member
-    uint256 most; // how many members the page has at most
 }
 
 /// @notice What one delivery works on.
@@ -71,7 +69,7 @@ library Deliveries {
         d.token = t.token;
         d.lotSeconds = t.lotSeconds;
         d.requestId = t.requestId;
-        d.feeder = t.feeder;
+        d.feeder = d.charter.feeder();
         d.number = t.number;
         d.lot = t.lot;
         d.firstLot = c.firstLot;
@@ -87,9 +85,8 @@ library Deliveries {
     }
 
     /// @dev Counts the records, at most as many as the page has members.
-    function page(Delivery memory d, uint256 most, uint256 members) internal pure {
-        uint256 room = d.first < members ? members - d.first : 0;
-        d.count = LotRecord.count(d.at, d.end, most < room ? most : room);
+    function page(Delivery memory d, uint256 members) internal pure {
+        d.count = LotRecord.count(d.at, d.end, d.first < members ? members - d.first : 0);
     }
 
     function loadKeys(Delivery memory d) internal view {
@@ -168,16 +165,26 @@ library Deliveries {
         return word.set(AccountWordLib.LOW);
     }
 
+    /// @dev The clearing's tokens that are still at the distributor's meter: what is available and not yet used.
+    function tokensLeft(Clearing storage c) internal view returns (uint256) {
+        (uint256 available, uint256 used) = (c.available, c.used);
+        return c.stage == Progress.CLOSED || used >= available ? 0 : available - used;
+    }
+
     /// @dev What nobody used is burned, and the clearing's tokens are gone.
-    function close(IEnergyToken token, bytes32 feeder, uint256 lot, Clearing storage c, bytes32 distributorMeter) internal {
-        uint256 available = c.available;
-        uint256 used = c.used;
-        uint256 left = c.tokens;
+    /// @param unburnt used tokens that are still to be burned, in the same move
+    function close(
+        IEnergyToken token,
+        bytes32 feeder,
+        uint256 lot,
+        Clearing storage c,
+        bytes32 distributorMeter,
+        uint256 unburnt
+    ) internal {
+        uint256 left = tokensLeft(c) + unburnt;
+        (uint256 available, uint256 used) = (c.available, c.used);
         c.stage = Progress.CLOSED;
-        if (left != 0) {
-            c.tokens = 0;
-            burn(token, distributorMeter, left);
-        }
+        if (left != 0) burn(token, distributorMeter, left);
         if (used < available) emit IEnergyMarket.ClearingClosed(feeder, uint64(lot), used, available - used, 0);
         else emit IEnergyMarket.ClearingClosed(feeder, uint64(lot), available, 0, used - available);
     }

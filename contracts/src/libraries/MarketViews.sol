@@ -6,6 +6,7 @@ import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {Clearing, MarketState, Progress} from "../MarketState.sol";
 import {Charter} from "./Charter.sol";
 import {CodeStore} from "./CodeStore.sol";
+import {Deliveries} from "./Deliveries.sol";
 import {FeederCharters} from "./FeederCharters.sol";
 import {PriceList} from "./PriceList.sol";
 
@@ -38,7 +39,7 @@ library MarketViews {
             if (c.lots == 0) continue;
             if (c.firstLot > lot) break;
             if (c.stage < Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, uint64(last), c.stage);
-            return uint64(PriceList.read(c.prices, c.lots)[lot - c.firstLot]);
+            return uint64(PriceList.read(c)[lot - c.firstLot]);
         }
         revert IMarketErrors.UnknownClearing(feeder, lot);
     }
@@ -57,7 +58,7 @@ library MarketViews {
         v.estimated = c.estimated;
         v.available = c.available;
         v.used = c.used;
-        v.tokens = c.tokens;
+        v.tokens = c.stage < Progress.CONSUMERS ? 0 : Deliveries.tokensLeft(c);
         v.delivered = v.available < v.used ? v.available : v.used;
         v.unaccounted = v.available - v.delivered;
         v.overdrawn = v.used - v.delivered;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Clearing} from "../MarketState.sol";
 import {CodeStore} from "./CodeStore.sol";
+import {LotLanes} from "./LotLanes.sol";
 
 /// @title A clearing's prices, one a lot
-/// @notice Up to four stand in one slot; more become code, each with as many bytes as the highest needs, so that
+/// @notice One stands beside the clearing's sums, up to four in a slot of their own; more become code, each with as many bytes as the highest needs, so that
 /// consumers' pages read them at 3 gas a word and a day of household prices takes 1,728 bytes.
 library PriceList {
     uint256 internal constant INLINE = 4;
@@ -37,8 +39,15 @@ library PriceList {
         return uint256(uint160(CodeStore.write(code))) | (width << 160);
     }
 
-    function read(uint256 packed, uint256 lots) internal view returns (uint256[] memory prices) {
+    /// @notice All prices, oldest first.
+    function read(Clearing storage c) internal view returns (uint256[] memory prices) {
+        uint256 lots = c.lots;
         prices = new uint256[](lots);
+        if (lots == 1) {
+            prices[0] = c.price;
+            return prices;
+        }
+        uint256 packed = c.prices;
         if (lots <= INLINE) {
             for (uint256 i = 0; i < lots; ++i) prices[i] = uint64(packed >> (64 * i));
             return prices;
@@ -53,6 +62,30 @@ library PriceList {
                 mstore(to, shr(shift, mload(from)))
                 from := add(from, width)
                 to := add(to, 32)
+            }
+        }
+    }
+
+    /// @notice The prices as LotLanes.bill takes them: differences, in groups of five. Twin of LotLanes.table(read(c)).
+    function table(Clearing storage c) internal view returns (uint256[] memory q) {
+        uint256 lots = c.lots;
+        if (lots <= INLINE) return LotLanes.table(read(c));
+        uint256 packed = c.prices;
+        q = new uint256[](((lots + 4) / 5) * 5);
+        bytes memory code = CodeStore.read(address(uint160(packed)));
+        assembly ("memory-safe") {
+            let width := shr(160, packed)
+            let shift := sub(256, shl(3, width))
+            // from the newest to the oldest: the price after each, which the first of a group's end has none of
+            let from := add(add(code, 32), mul(width, lots))
+            let next := 0
+            for { let i := lots } i {} {
+                if iszero(mod(i, 5)) { next := 0 }
+                i := sub(i, 1)
+                from := sub(from, width)
+                let price := shr(shift, mload(from))
+                mstore(add(add(q, 32), shl(5, i)), sub(price, shl(48, next)))
+                next := price
             }
         }
     }

@@ -3,15 +3,16 @@ pragma solidity ^0.8.28;
 
 import {IEnergyMarket, Stage} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
-import {Clearing, Feeder, MarketState, Progress, Purpose, Repeat} from "../MarketState.sol";
+import {Clearing, Feeder, MarketState, Progress, Repeat} from "../MarketState.sol";
 import {Charter} from "./Charter.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {FeederCharters} from "./FeederCharters.sol";
 import {LotRecord} from "./LotRecord.sol";
+import {Purpose} from "./Purpose.sol";
 
 /// @title Opens lots and works out what to ask the oracles for
 /// @dev External functions, linked into the market, which sends what they return: they keep its code below EIP-170's
-/// limit. What a request is for is written down before it is sent: an operator may do anything inside it.
+/// limit.
 library Requests {
     using Charter for bytes;
 
@@ -20,6 +21,7 @@ library Requests {
         address operator;
         bytes32 specId;
         uint96 payment;
+        uint96 purpose;
         uint256 lots;
         string stage;
         bytes32[] meterIds;
@@ -34,29 +36,59 @@ library Requests {
         uint256 first;
         uint256 count;
         bool behind; // some of its meters may be behind
-        bytes32 requestId;
+        uint256 nonce; // the request's
     }
 
     /// @notice What a Chainlink node accepts of an adapter's answer, less room for the JSON around the records, as hex.
     uint256 private constant _ANSWER_BYTES = (32_768 - 300) / 2;
     uint256 private constant _SEAT_BYTES = 64;
+    /// @notice Gas to set aside for each request of an opening, and for each of its members; what does not fit the gas at
+    /// hand is requested by opening again.
+    uint256 private constant _GAS_REQUEST = 150_000;
+    uint256 private constant _GAS_REQUEST_MEMBER = 2_500;
+    uint256 private constant _GAS_REST = 60_000;
 
     // ------------------------------------------------------------------------------------------ opening
 
     /// @notice Opens the lots up to `lot`, or finds that they are open and not all requested yet.
-    function open(MarketState storage s, uint256 lotSeconds, bytes32 feeder, uint64 lot) external {
+    /// @param nonce of the next request
+    /// @return requests to be sent, in this order: as many as the gas suffices for
+    function open(MarketState storage s, uint256 lotSeconds, bytes32 feeder, uint64 lot, uint256 nonce)
+        external
+        returns (Request[] memory requests)
+    {
         Feeder storage f = _known(s, feeder);
         if (f.paused) revert IMarketErrors.OpeningsArePaused(feeder);
         if (f.charters == 0) revert IMarketErrors.NotChartered(feeder);
-        uint256 opened = f.openedLot;
         Clearing storage c = s.clearings[(uint256(f.number) << 40) | lot];
-        if (lot <= opened) {
+        bytes memory charter;
+        if (lot > f.openedLot) {
+            charter = _begin(s, f, c, feeder, lot, lotSeconds);
+        } else {
             // a large feeder's requests take several transactions
-            if (lot < opened || !_unrequested(s, f, c)) revert IMarketErrors.NothingToOpen(feeder, lot);
-            return;
+            if (lot < f.openedLot || c.lots == 0) revert IMarketErrors.NothingToOpen(feeder, lot);
+            charter = _charter(s, f.number, c.charter);
+            if (c.requested >= _members(charter)) revert IMarketErrors.NothingToOpen(feeder, lot);
         }
-        (uint256 index, bytes memory charter, uint256 last) = _nextCharter(s, f, opened);
-        _checkOpening(feeder, charter, opened, lot, last, lotSeconds);
+        Page memory page;
+        (page.feeder, page.number, page.lot) = (feeder, f.number, lot);
+        page.nonce = nonce;
+        return _plan(s, f, c, charter, page);
+    }
+
+    function _begin(
+        MarketState storage s,
+        Feeder storage f,
+        Clearing storage c,
+        bytes32 feeder,
+        uint64 lot,
+        uint256 lotSeconds
+    ) private returns (bytes memory charter) {
+        uint256 opened = f.openedLot;
+        uint256 index;
+        uint256 last;
+        (index, charter, last) = _nextCharter(s, f, opened);
+        _checkOpening(feeder, charter, lot, lot - opened, last, lotSeconds);
         c.firstLot = uint40(opened + 1);
         c.lots = uint16(lot - opened);
         c.charter = uint16(index);
@@ -68,47 +100,56 @@ library Requests {
         emit IEnergyMarket.LotsOpened(feeder, lot, uint32(lot - opened));
     }
 
-    /// @notice The next request of an opening, in the order of the stages.
-    /// @return more false: all is requested
-    function next(MarketState storage s, bytes32 feeder, uint64 lot, bytes32 requestId)
-        external
-        returns (bool more, Request memory request)
-    {
-        Feeder storage f = s.feeders[feeder];
-        Page memory page;
-        (page.feeder, page.number, page.lot) = (feeder, f.number, lot);
-        (page.behind, page.requestId) = (f.silent != 0, requestId);
-        Clearing storage c = s.clearings[(page.number << 40) | lot];
-        bytes memory charter = _charter(s, page.number, c.charter);
-        uint256 position = c.requested;
-        uint256 total = charter.plants() + 1 + charter.consumers();
-        if (position >= total) return (false, request);
+    /// @dev All pages that are not requested yet, in the order of the stages, as far as the gas goes. They count as
+    /// requested before the first is sent.
+    function _plan(
+        MarketState storage s,
+        Feeder storage f,
+        Clearing storage c,
+        bytes memory charter,
+        Page memory page
+    ) private returns (Request[] memory requests) {
+        uint256 total = _members(charter);
         if (f.operators == address(0)) {
             c.requested = uint24(total);
-            return (false, request);
+            return requests;
         }
-        uint256 members;
-        (page.stage, page.first, members) = _memberAt(charter, position);
+        uint256 position = c.requested;
         uint256 size = _pageSize(c.lots);
-        page.count = members - page.first < size ? members - page.first : size;
-        c.requested = uint24(position + page.count);
-        (request.operator, request.specId, request.payment) = _seatAt(CodeStore.read(f.operators), 0);
-        _spendLink(feeder, f, request.payment);
-        _fill(s, request, page, c, charter);
-        return (true, request);
+        requests = new Request[](2 + charter.plants() / size + charter.consumers() / size + 1);
+        bytes memory seats = CodeStore.read(f.operators);
+        uint256 setAside = 0;
+        uint256 n = 0;
+        while (position < total) {
+            page.count = _pageAt(charter, page, position, size);
+            uint256 need = _GAS_REQUEST + _GAS_REQUEST_MEMBER * page.count;
+            if (n != 0 && gasleft() < setAside + need + _GAS_REST) break;
+            setAside += need;
+            position += page.count;
+            page.behind = f.silent != 0;
+            Request memory request = requests[n++];
+            (request.operator, request.specId, request.payment) = _seatAt(seats, 0);
+            _fill(s, request, page, c, charter);
+            ++page.nonce;
+        }
+        assembly ("memory-safe") {
+            mstore(requests, n)
+        }
+        c.requested = uint24(position);
+        _spendLink(page.feeder, f, n * requests[0].payment);
     }
 
     /// @notice A page's request once more, to the next operator, when the one before had its time.
     /// @return request what to send
     /// @return free whether the feeder has paid; the caller pays otherwise
-    function again(MarketState storage s, bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes32 requestId)
+    function again(MarketState storage s, bytes32 feeder, uint64 lot, Stage stage, uint16 first, uint256 nonce)
         external
         returns (Request memory request, bool free)
     {
         Feeder storage f = _known(s, feeder);
         Page memory page;
         (page.feeder, page.number, page.lot) = (feeder, f.number, lot);
-        (page.behind, page.requestId) = (f.silent != 0, requestId);
+        (page.behind, page.nonce) = (f.silent != 0, nonce);
         (page.stage, page.first) = (stage, first);
         Clearing storage c = s.clearings[(page.number << 40) | lot];
         if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
@@ -191,15 +232,14 @@ library Requests {
     function _checkOpening(
         bytes32 feeder,
         bytes memory charter,
-        uint256 opened,
         uint64 lot,
+        uint256 lots,
         uint256 last,
         uint256 lotSeconds
     ) private view {
         (uint32 distributor,) = charter.distributor();
-        if (distributor == 0) revert IMarketErrors.FeederEnded(feeder, uint64(opened + 1));
+        if (distributor == 0) revert IMarketErrors.FeederEnded(feeder, uint64(lot - lots + 1));
         if (lot > last) revert IMarketErrors.LotBeyondCharter(lot, uint64(last));
-        uint256 lots = lot - opened;
         if (lots > FeederCharters.MAX_LOTS) {
             revert IMarketErrors.TooManyLots(uint64(lots), uint64(FeederCharters.MAX_LOTS));
         }
@@ -212,8 +252,7 @@ library Requests {
 
     function _unrequested(MarketState storage s, Feeder storage f, Clearing storage c) private view returns (bool) {
         if (c.lots == 0) return false;
-        bytes memory charter = _charter(s, f.number, c.charter);
-        return c.requested < charter.plants() + 1 + charter.consumers();
+        return c.requested < _members(_charter(s, f.number, c.charter));
     }
 
     /// @dev Who is asked, for how many lots; and what the answer will be for.
@@ -243,11 +282,15 @@ library Requests {
             }
         }
         request.lots = page.behind ? _reach(s, page.lot, c.lots, accounts) : c.lots;
-        (uint16 first, uint16 count) = (uint16(page.first), uint16(page.count));
-        s.purposes[page.requestId] =
-            Purpose(uint24(page.number), uint40(page.lot), uint8(page.stage), first, count, request.payment);
+        request.purpose = Purpose.pack(page.number, page.lot, page.stage, page.first);
         emit IEnergyMarket.StageRequested(
-            page.requestId, page.feeder, uint64(page.lot), page.stage, first, count, request.operator
+            keccak256(abi.encodePacked(address(this), page.nonce)),
+            page.feeder,
+            uint64(page.lot),
+            page.stage,
+            uint16(page.first),
+            uint16(page.count),
+            request.operator
         );
     }
 
@@ -276,16 +319,27 @@ library Requests {
         return _ANSWER_BYTES / (LotRecord.HEADER_BYTES + 6 * lots);
     }
 
-    /// @dev Members in the order of their requests: plants, distributor, consumers.
-    function _memberAt(bytes memory charter, uint256 position)
+    function _members(bytes memory charter) private pure returns (uint256) {
+        return charter.plants() + 1 + charter.consumers();
+    }
+
+    /// @dev The page that begins at a position among all members: plants, distributor, consumers.
+    function _pageAt(bytes memory charter, Page memory page, uint256 position, uint256 size)
         private
         pure
-        returns (Stage stage, uint256 first, uint256 members)
+        returns (uint256 count)
     {
         uint256 plants = charter.plants();
-        if (position < plants) return (Stage.Plant, position, plants);
-        if (position == plants) return (Stage.Distributor, 0, 1);
-        return (Stage.Consumers, position - plants - 1, charter.consumers());
+        if (position < plants) {
+            (page.stage, page.first, count) = (Stage.Plant, position, plants - position);
+        } else if (position == plants) {
+            (page.stage, page.first, count) = (Stage.Distributor, 0, 1);
+        } else {
+            page.stage = Stage.Consumers;
+            page.first = position - plants - 1;
+            count = charter.consumers() - page.first;
+        }
+        if (count > size) count = size;
     }
 
     /// @dev The page must be one that an opening asks for, asked for already, and not done.
@@ -346,12 +400,10 @@ library Requests {
         r.at = uint40(block.timestamp);
     }
 
-    function _spendLink(bytes32 feeder, Feeder storage f, uint96 payment) private {
-        if (payment == 0) return;
+    function _spendLink(bytes32 feeder, Feeder storage f, uint256 payment) private {
         uint96 balance = f.link;
         if (balance < payment) revert IMarketErrors.LinkTooLow(feeder, balance, payment);
-        f.link = balance - payment;
-        emit IEnergyMarket.LinkSpent(feeder, payment);
+        f.link = balance - uint96(payment);
     }
 
     function _seatAt(bytes memory seats, uint256 index)

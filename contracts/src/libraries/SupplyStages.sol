@@ -42,11 +42,11 @@ library SupplyStages {
         bool inTurn = s.feeders[d.feeder].clearedLot + 1 == d.firstLot;
         if (t.stage == Stage.Plant) {
             if (!inTurn) return Deliveries.defer(d, Deferral.OutOfTurn);
-            Deliveries.page(d, t.most, d.charter.plants());
+            Deliveries.page(d, d.charter.plants());
             _takePlants(s, d, c);
         } else {
             if (!inTurn || progress != Progress.DISTRIBUTOR) return Deliveries.defer(d, Deferral.OutOfTurn);
-            Deliveries.page(d, t.most, 1);
+            Deliveries.page(d, 1);
             _takeDistributor(s, d, c);
         }
     }
@@ -105,7 +105,6 @@ library SupplyStages {
         returns (Delivery memory d, Clearing storage c)
     {
         c = Deliveries.clearing(s, t.number, t.lot);
-        if (c.lots == 0) revert IMarketErrors.UnknownClearing(t.feeder, uint64(t.lot));
         d = Deliveries.begin(s, t, c, energies);
         d.meterIds = new bytes32[](1);
         if (s.feeders[d.feeder].clearedLot + 1 != d.firstLot) {
@@ -115,7 +114,7 @@ library SupplyStages {
         if (t.stage == Stage.Plant) {
             uint256 plants = d.charter.plants();
             if (t.first >= plants) revert IMarketErrors.PageOutOfRange(uint16(t.first), plants);
-            if (t.most != 0 && c.prices & (1 << t.first) != 0) {
+            if (energies.length != 0 && c.prices & (1 << t.first) != 0) {
                 (bytes32 meterId,,) = d.charter.plantAt(t.first);
                 revert IMarketErrors.AlreadyCleared(d.feeder, meterId, uint64(d.lot));
             }
@@ -178,7 +177,7 @@ library SupplyStages {
 
     function _savePlants(Clearing storage c, uint256 plants, uint256 bits) private {
         if (bits == (1 << plants) - 1) c.stage = Progress.DISTRIBUTOR;
-        c.prices = bits;
+        else c.prices = bits;
     }
 
     function _takePlant(MarketState storage s, Delivery memory d, Clearing storage c) private returns (Refusal) {
@@ -319,9 +318,9 @@ library SupplyStages {
         uint256 available;
         (sent, taken, available) = _priceLots(d, c, flows, received);
         if (silent) estimated = taken;
-        c.prices = PriceList.write(flows);
         c.available = uint80(available);
-        c.tokens = uint80(available);
+        if (d.lots == 1) c.price = uint64(flows[0]);
+        else c.prices = PriceList.write(flows);
         c.stage = Progress.CONSUMERS;
         s.feeders[d.feeder].clearedLot = uint40(d.lot);
 
@@ -331,7 +330,7 @@ library SupplyStages {
             Deliveries.burn(d.token, meterId, (sent - available));
         }
         _payPlants(s, d, account, totals);
-        if (c.consumers == 0) Deliveries.close(d.token, d.feeder, d.lot, c, meterId);
+        if (c.consumers == 0) Deliveries.close(d.token, d.feeder, d.lot, c, meterId, 0);
     }
 
     /// @dev Per lot: Σ energy in the low 64 bits, Σ energy · price above; per plant: Σ energy.
@@ -341,16 +340,16 @@ library SupplyStages {
         flows = new uint256[](lots);
         totals = new uint256[](plants);
         for (uint256 p = 0; p < plants; ++p) {
-            bytes memory energies = EnergyShelf.get(s.shelves[(d.number << 8) | p], lots);
+            (uint256 width, uint256 from) = EnergyShelf.get(s.shelves[(d.number << 8) | p], lots);
             (,, uint256 price) = d.charter.plantAt(p);
             uint256 total = 0;
             assembly ("memory-safe") {
                 let weight := or(shl(64, price), 1)
-                let from := add(energies, 32)
+                let shift := sub(256, shl(3, width))
                 let to := add(flows, 32)
                 for { let end := add(to, shl(5, lots)) } lt(to, end) { to := add(to, 32) } {
-                    let e := shr(208, mload(from))
-                    from := add(from, 6)
+                    let e := shr(shift, mload(from))
+                    from := add(from, width)
                     total := add(total, e)
                     mstore(to, add(mload(to), mul(e, weight)))
                 }

@@ -1,6 +1,7 @@
 import http, { type Server } from "node:http";
 import https from "node:https";
 import { type AddressInfo, Server as NetServer } from "node:net";
+import { availableParallelism } from "node:os";
 import type { Duplex } from "node:stream";
 import { createSecureContext } from "node:tls";
 import { type Clock, lotEnd, openClock, readingDomain, redactSettings, SettingsError } from "@bijuli/protocol";
@@ -16,6 +17,7 @@ import { loadRoster, type Meter } from "./meters.ts";
 import { AdapterMetrics } from "./metrics.ts";
 import { Poller } from "./poller.ts";
 import { ReaderHttp } from "./reader-http.ts";
+import { InlineRecovery, ThreadedRecovery } from "./recovery.ts";
 import { badInput, Refusal } from "./refusal.ts";
 import { Responder } from "./responder.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, checkSettings } from "./settings.ts";
@@ -77,6 +79,14 @@ export async function startAdapter(
           log,
           onCommand: (ok, name) => metrics?.redisCommand(ok, name),
         });
+  const threads =
+    settings.VERIFY_THREADS ?? (roster.meters.length > 1000 ? Math.max(1, availableParallelism() - 1) : 0);
+  const recovery =
+    threads === 0
+      ? new InlineRecovery()
+      : new ThreadedRecovery(threads, (error) =>
+          log.fatal({ err: error }, "a verifying thread died; restart the adapter"),
+        );
   const collector = new Collector({
     clock,
     domain: readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS }),
@@ -84,6 +94,7 @@ export async function startAdapter(
     timeoutMs: settings.API_TIMEOUT,
     shelf,
     signers,
+    recovery,
     evidence,
     http: readers,
     shared,
@@ -204,6 +215,7 @@ export async function startAdapter(
   } catch (error) {
     server.close();
     signers.close();
+    recovery.close();
     await shared?.close();
     throw error;
   }
@@ -221,6 +233,7 @@ export async function startAdapter(
       metricsServer?.closeAllConnections();
       await Promise.all([drain(server), poller.close()]);
       signers.close();
+      recovery.close();
       await shared?.close();
       readers.close();
       log.info("closed");

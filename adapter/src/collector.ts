@@ -14,11 +14,11 @@ import type { Logger } from "pino";
 import type { Evidence } from "./evidence.ts";
 import type { Meter } from "./meters.ts";
 import { type ReaderAnswer, ReaderFault, type ReaderHttp } from "./reader-http.ts";
+import type { Recovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
 import type { SharedReadings } from "./shared-readings.ts";
 import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
-import { Turns } from "./turns.ts";
 import { verifyAnswer } from "./verify.ts";
 
 /** Clocks that differ by no more are taken to agree, seconds. */
@@ -31,6 +31,7 @@ export interface CollectorOptions {
   timeoutMs: number;
   shelf: Shelf;
   signers: Signers;
+  recovery: Recovery;
   evidence: Evidence;
   http: ReaderHttp;
   /** Readings that other adapters of this operator verified, when they share a cache. */
@@ -46,7 +47,6 @@ export interface CollectorOptions {
 export class Collector {
   readonly #o: CollectorOptions;
   readonly #underWay = new Map<string, Promise<ShelfEntry>>();
-  readonly #turns = new Turns();
   /** Meters that a request waits for. */
   readonly #urgent = new Set<Meter>();
 
@@ -259,11 +259,16 @@ export class Collector {
     source: string,
     times: { requestedAt: number; receivedAt: number },
   ): Promise<ShelfEntry> {
-    const { domain, lotSeconds, shelf, signers } = this.#o;
+    const { domain, lotSeconds, recovery, shelf, signers } = this.#o;
     const claimed = asked.lot ?? claimedLot(answer);
     const signer = await signers.signerOf(meter, claimed);
-    await this.#turns.take(this.#urgent.has(meter));
-    const signed = verifyAnswer(meter, answer, { domain, lotSeconds, signer, ...asked }, source);
+    const urgent = this.#urgent.has(meter);
+    const signed = await verifyAnswer(
+      meter,
+      answer,
+      { domain, lotSeconds, recovery, urgent, signer, ...asked },
+      source,
+    );
     if (!this.isOver(signed.reading.lot)) {
       throw new Refusal(
         503,

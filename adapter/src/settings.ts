@@ -92,6 +92,11 @@ export const ADAPTER_SETTINGS = defineSettings({
     description: "ms over which a lot's polls are spread at random; at most a fifth of a lot",
   },
   POLL_CONCURRENCY: { schema: from.integer(1, 1024), default: "16", description: "polls under way at once" },
+  VERIFY_THREADS: {
+    schema: optional(from.integer(0, 64)),
+    description:
+      "threads that verify signatures; by default none up to 1,000 meters, above them one for each core but one",
+  },
   BACKFILL_LOTS: {
     schema: from.integer(0, 8928),
     default: "12",

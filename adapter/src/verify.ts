@@ -5,16 +5,19 @@ import {
   isHex,
   type ReadingDomain,
   readingFromJson,
-  recoverReadingSigner,
   type SignedReading,
 } from "@bijuli/protocol";
 import type { Meter } from "./meters.ts";
+import type { Recovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
 
 /** What a reading must be to be believed. */
 export interface Expectation {
   domain: ReadingDomain;
   lotSeconds: number;
+  recovery: Recovery;
+  /** Whether a request waits for it. */
+  urgent: boolean;
   /** The meter's signer at the reading's lot, lower-case. */
   signer: string;
   /** The lot and the count of lots that were asked for; a push may bring any. */
@@ -28,7 +31,12 @@ export interface Expectation {
  * @param source who said it, for the message: "reader http://…" or "its push"
  * @throws Refusal 502 verification-failed or wrong-signer, naming the meter and the cause
  */
-export function verifyAnswer(meter: Meter, answer: unknown, expected: Expectation, source: string): SignedReading {
+export async function verifyAnswer(
+  meter: Meter,
+  answer: unknown,
+  expected: Expectation,
+  source: string,
+): Promise<SignedReading> {
   const refuse = (why: string, cause?: unknown): Refusal =>
     new Refusal(502, "verification-failed", `${meter.label}: ${source} ${why}`, { cause });
   if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
@@ -55,7 +63,7 @@ export function verifyAnswer(meter: Meter, answer: unknown, expected: Expectatio
     throw refuse(`gave ${reading.energies.length} lots when asked for ${expected.lots}`);
   }
   try {
-    signer = recoverReadingSigner(expected.domain, reading, signed.signature);
+    signer = await expected.recovery.signerOf(expected.domain, reading, signed.signature, expected.urgent);
   } catch (cause) {
     throw refuse(`gave a reading that cannot be: ${explain(cause)}`, cause);
   }

@@ -111,6 +111,8 @@ export class FixtureReader {
 
   async start(port = 0): Promise<this> {
     await new Promise<void>((resolve) => this.#server.listen(port, "127.0.0.1", resolve));
+    // A test that fails before it stops its readers is to end all the same.
+    this.#server.unref();
     return this;
   }
 

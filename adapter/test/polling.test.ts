@@ -99,6 +99,25 @@ test("lots missed while a reader was away are read once it is back", async () =>
   }
 });
 
+test("threads verify as the main one does", async () => {
+  const reader = await new FixtureReader("THREADED").start();
+  const adapter = await adapterOver([reader], { clock: new HandClock(LOT + 1n), env: { VERIFY_THREADS: "2" } });
+  try {
+    const ask = (lot: bigint) => post(adapter.url, { data: { meters: ["THREADED"], lot: lot.toString() } });
+    const good = await Promise.all(Array.from({ length: 20 }, (_, i) => ask(LOT - BigInt(i))));
+    for (const [i, { body }] of good.entries()) assert.equal(body.data.result, reader.record(LOT - BigInt(i)));
+    reader.fault = "wrong-key";
+    assert.equal((await ask(LOT - 30n)).body.error.name, "WrongSigner");
+    const malformed = { ...reader.answer(LOT, 1), signature: `0x${"ff".repeat(64)}1b` };
+    const refused = await post(`${adapter.url}/readings`, malformed);
+    assert.equal(refused.status, 400);
+    assert.match(refused.body.error.message, /signature is malformed/);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
 test("what is forgotten for want of room is fetched again when it is asked for", async () => {
   const reader = await new FixtureReader("FORGOTTEN").start();
   const adapter = await adapterOver([reader], { clock: new HandClock(LOT + 1n), env: { CACHE_MAX_ITEMS: "2" } });

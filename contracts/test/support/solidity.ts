@@ -4,8 +4,11 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { HardhatEthers } from "@nomicfoundation/hardhat-ethers/types";
 import { type BaseContract, ContractFactory, type InterfaceAbi } from "ethers";
+import config from "../../hardhat.config.ts";
 
 const solc: { compile(input: string): string } = createRequire(import.meta.url)("solc");
+const { compilers } = config.solidity as { compilers: { version: string; settings: object }[] };
+const ours = compilers.find(({ version }) => version === "0.8.34")!;
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
 export interface Built {
@@ -25,8 +28,7 @@ export function build(sources: readonly [string, ...string[]]): Record<string, B
         language: "Solidity",
         sources: Object.fromEntries(sources.map((path) => [path, { content: readFileSync(join(root, path), "utf8") }])),
         settings: {
-          optimizer: { enabled: true, runs: 800 },
-          evmVersion: "cancun",
+          ...ours.settings,
           outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
         },
       }),
@@ -46,7 +48,6 @@ export interface EmptyChain {
 /** A chain inside this process that has nothing on it and needs nothing compiled. */
 export async function startEmptyChain(): Promise<EmptyChain> {
   const { createHardhatRuntimeEnvironment } = await import("hardhat/hre");
-  const { default: config } = await import("../../hardhat.config.ts");
   const hre = await createHardhatRuntimeEnvironment(config, { config: join(root, "hardhat.config.ts") }, root);
   const connection = await hre.network.create();
   const [signer] = await connection.ethers.getSigners();

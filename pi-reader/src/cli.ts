@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   audit: async () => (await import("./commands/audit.ts")).audit,
   export: async () => (await import("./commands/export.ts")).exportLots,
   recover: async () => (await import("./commands/recover.ts")).recover,
+  calibrate: async () => (await import("./commands/calibrate.ts")).calibrate,
   scan: async () => (await import("./commands/scan.ts")).scan,
   simulate: async () => (await import("./commands/simulate.ts")).simulate,
 };
@@ -24,6 +25,7 @@ const HELP = `bijuli reader: a meter that measures, closes lots, signs and serve
   audit      checks a store or an export offline
   export     writes lots as JSON lines or CSV
   recover    brings an old copy of a store up to what was signed since
+  calibrate  compares the sensor with a reference
   scan       looks for sensors on an I2C bus
   simulate   prints a simulated meter's CSV
 

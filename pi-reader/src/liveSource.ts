@@ -44,6 +44,7 @@ export interface LiveSourceOptions {
 const NS_PER_MS = 1_000_000n;
 /** A sample may be stamped this much before the moment at which it arrives. */
 const LATENCY_NS = 2_000_000_000n;
+const TELL_AGAIN_NS = 60_000_000_000n;
 /** A sensor that fails is opened again after this long at most. */
 const LONGEST_REOPEN_MS = 30_000;
 
@@ -59,6 +60,7 @@ export class LiveSource implements Source {
   #timeless: { forward: bigint; reverse: bigint };
   #latest: { sample: SensorSample; atNs: bigint } | undefined;
   #fault: Error | undefined;
+  #told: { message: string; atNs: bigint } | undefined;
   #wake: (() => void)[] = [];
   #faults = 0;
   #samples = 0;
@@ -137,12 +139,21 @@ export class LiveSource implements Source {
 
   #failed(error: Error): void {
     this.#faults++;
-    if (this.#fault?.message !== error.message) this.#options.onFault?.(error);
+    this.#report(error);
     this.#fault = error;
     const kind = error instanceof SensorFault ? error.kind : "absent";
     this.#assembler.flag(Quality.SENSOR_FAULT | (kind === "invalid" || kind === "range" ? Quality.DATA_INVALID : 0));
     // What a chip says after a reset does not continue what it said before.
     if (kind !== "absent") this.#integrator.interrupt();
+  }
+
+  /** A fault that comes and goes fills no log: the same one is told once a minute. */
+  #report(error: Error): void {
+    const now = this.#options.timebase.monotonicNs();
+    const told = this.#told;
+    if (told !== undefined && told.message === error.message && now - told.atNs < TELL_AGAIN_NS) return;
+    this.#told = { message: error.message, atNs: now };
+    this.#options.onFault?.(error);
   }
 
   #clockBits(): number {
@@ -233,7 +244,10 @@ export class LiveSource implements Source {
   }
 
   health(): PartHealth {
-    if (this.#fault !== undefined) return { status: "failing", detail: this.#fault.message };
+    // One refused transfer is bridged; a sensor that says nothing for longer than that is down.
+    if (this.#fault !== undefined) {
+      return { status: this.live() === undefined ? "failing" : "degraded", detail: this.#fault.message };
+    }
     return this.#latest === undefined ? { status: "degraded", detail: "no sample yet" } : { status: "ok" };
   }
 

@@ -102,7 +102,8 @@ class ReaderApi {
     let route = "unknown";
     let answer: Answer;
     try {
-      const url = new URL(request.url ?? "/", "http://reader");
+      const url = URL.parse(request.url ?? "/", "http://reader");
+      if (url === null) throw new HttpError(400, "bad-request", "the request's path is malformed");
       route = routeOf(url.pathname);
       answer = await this.#dispatch(route, url, request);
     } catch (error) {

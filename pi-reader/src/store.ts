@@ -198,18 +198,36 @@ export class Store {
   }
 
   newest(): ClosedLot | undefined {
-    const row = this.#newest.get() as Row | undefined;
+    const row = this.#read(() => this.#newest.get() as Row | undefined);
     return row && closedLot(row);
   }
 
   /** The first stored lot from `from` on. */
   nextLot(from: bigint): bigint | undefined {
-    return (this.#next.get(from) as { lot: bigint } | undefined)?.lot;
+    return this.#read(() => this.#next.get(from) as { lot: bigint } | undefined)?.lot;
   }
 
   /** The stored lots of from … to, both included, oldest first. */
   lots(from: bigint, to: bigint): ClosedLot[] {
-    return (this.#run.all(from, to) as Row[]).map(closedLot);
+    return this.#read(() => this.#run.all(from, to) as Row[]).map(closedLot);
+  }
+
+  /** What SQLite's own check of the whole file finds; nothing when it is sound. */
+  damage(): string[] {
+    try {
+      const rows = this.#db.prepare("PRAGMA integrity_check(20)").all() as { integrity_check: string }[];
+      return rows.map((row) => row.integrity_check).filter((text) => text !== "ok");
+    } catch (error) {
+      return [(error as Error).message];
+    }
+  }
+
+  #read<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw storeError(this.path, error);
+    }
   }
 
   #transaction(work: () => void): void {
@@ -262,7 +280,7 @@ function prepareSchema(db: DatabaseSync, path: string, readOnly = false): void {
 
 function storeError(path: string, cause: unknown): BijuliError {
   if (cause instanceof BijuliError) return cause;
-  const code = (cause as { errcode?: number }).errcode;
+  const { errcode: code, code: systemCode = "" } = cause as { errcode?: number; code?: string };
   const primary = code === undefined ? undefined : code & 0xff;
   if (primary === 11 || primary === 26) {
     return new BijuliError("bad-store", `the store ${path} is damaged or not a database`, {
@@ -270,12 +288,12 @@ function storeError(path: string, cause: unknown): BijuliError {
       remedy: "keep the file, restore the newest copy or export of it; a meter never starts over under the same key",
     });
   }
-  if (primary === 13)
+  if (primary === 13 || systemCode === "ENOSPC")
     return new BijuliError("store-full", `the disk under ${path} is full`, {
       cause,
       remedy: "make room; lots wait until then",
     });
-  if (primary === 8 || primary === 14) {
+  if (primary === 8 || primary === 14 || ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EEXIST"].includes(systemCode)) {
     return new BijuliError("store-readonly", `the store ${path} cannot be opened for writing`, {
       cause,
       remedy: "check the folder, its owner and the mount",

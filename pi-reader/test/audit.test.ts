@@ -78,6 +78,21 @@ for (const [name, sql, expected] of tampering) {
   });
 }
 
+test("a damaged file is said to be one, and left as it is", async (t) => {
+  const path = await storeWithLots(t);
+  const db = new DatabaseSync(path);
+  db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  db.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, 8192, 12_288);
+  const copy = `${path}.damaged`;
+  writeFileSync(copy, bytes);
+  const audited = run("audit", "--store", copy);
+  assert.equal(audited.status, 1);
+  assert.match(audited.stderr, /is damaged/);
+  assert.ok(readFileSync(copy).equals(bytes));
+});
+
 test("an export that is damaged is refused with file, line and field", async (t) => {
   const store = await storeWithLots(t);
   const out = `${store}.export`;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -127,6 +127,48 @@ for (const [name, change, expected] of wrong) {
     assert.equal(refused.stdout, "");
   });
 }
+
+const noLimits = spawnSync("prlimit", ["--version"]).status === 0 ? false : "needs prlimit";
+test(
+  "a full disk stops lots, not the meter; with room again it goes on and says the same",
+  { skip: noLimits },
+  async (t) => {
+    const env = settings(t, { READER_SOURCE: 'simulate:{"watts":500}' });
+    const first = start(t, ["serve"], env);
+    const url = await listening(first);
+    let latest: { reading: { lot: string } } | undefined;
+    while (latest === undefined) {
+      const answer = await fetch(`${url}/readings/latest`);
+      if (answer.status === 200) latest = (await answer.json()) as { reading: { lot: string } };
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    // From now on no file may grow: SQLite sees it as a disk without room.
+    assert.equal(spawnSync("prlimit", ["--pid", String(first.pid), "--fsize=1000:unlimited"]).status, 0);
+    const health = async (at: string) => {
+      const answer = await fetch(`${at}/health`);
+      return { status: answer.status, body: (await answer.json()) as { parts: { store: { detail?: string } } } };
+    };
+    let ailing = await health(url);
+    for (let tries = 0; ailing.status !== 503 && tries < 100; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      ailing = await health(url);
+    }
+    assert.equal(ailing.status, 503);
+    assert.match(ailing.body.parts.store.detail!, /the store .* (failed|is full)/);
+    assert.deepEqual(await (await fetch(`${url}/readings/${latest.reading.lot}`)).json(), latest);
+    assert.equal(spawnSync("prlimit", ["--pid", String(first.pid), "--fsize=unlimited:unlimited"]).status, 0);
+    const after = Number(latest.reading.lot) + 6;
+    for (let status = 425; status !== 200; ) {
+      const answer = await fetch(`${url}/readings/${after}?lots=7`);
+      status = answer.status;
+      assert.ok(status === 200 || status === 425 || status === 503, String(status));
+      if (status !== 200) await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.equal((await health(url)).status, 200);
+    first.kill("SIGTERM");
+    assert.deepEqual(await once(first, "close"), [0, null]);
+  },
+);
 
 test("keygen keeps the key to its owner and never overwrites; identity says what to register", async (t) => {
   const out = join(tempFolder(t), "key");

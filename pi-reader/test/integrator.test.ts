@@ -40,7 +40,7 @@ const pulses = (seconds: number) =>
 function noise(second: number): { watts: number; joules: number } {
   let watts = 500;
   let joules = 500 * second;
-  for (const hz of [0.0123, 0.0707, 0.331, 0.917, 1.618, 2.718, 4.301]) {
+  for (const hz of [0.0123, 0.0707, 0.331, 0.917, 1.618, 2.713, 4.301]) {
     watts += 60 * Math.sin(2 * Math.PI * hz * second);
     joules -= (60 / (2 * Math.PI * hz)) * Math.cos(2 * Math.PI * hz * second);
   }

@@ -47,6 +47,8 @@ be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Ta
     function ofStore(path: string) {
       const store = Store.openReadOnly(path);
       try {
+        const damage = store.damage();
+        if (damage.length > 0) throw new BijuliError("audit-failed", `the store ${path} is damaged: ${damage[0]}`);
         return auditLots(storeIdentity(store), storedLots(store, from, to));
       } finally {
         store.close();

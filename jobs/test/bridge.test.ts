@@ -13,7 +13,7 @@ beforeEach(() => adapter.reset());
 after(() => adapter.close());
 
 const FETCH =
-  'fetch [type=bridge name="words" requestData=<{"id": "1", "data": {"n": $(jobRun.n), "bytes": $(jobRun.bytes)}}> retries=2 minBackoff="10ms" maxBackoff="20ms" timeout="200ms"]';
+  'fetch [type=bridge name="words" requestData=<{"id": "1", "data": {"n": $(jobRun.n), "bytes": $(jobRun.bytes)}}> retries=3 minBackoff="10ms" maxBackoff="20ms" timeout="200ms"]';
 const ask = (source = FETCH, maxBytes = 32_768) =>
   run(source, {
     bridges: { words: adapter.url },

@@ -16,7 +16,7 @@ export interface PipelineTask {
   /** ms; undefined: the type's own default; 0: none. */
   timeoutMs: number | undefined;
   failEarly: boolean;
-  /** Attempts beyond the first. */
+  /** Attempts in all, as Chainlink's scheduler counts them; 0 is 1. */
   retries: number;
   minBackoffMs: number;
   maxBackoffMs: number;

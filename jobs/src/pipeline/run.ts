@@ -33,8 +33,8 @@ export interface RunOptions {
 
 /**
  * Runs a pipeline as Chainlink's scheduler.go does: a task starts as soon as all before it are done, branches in parallel;
- * a failed task's error is what the next ones see, unless it is `failEarly`; a failure that may pass is tried again up to
- * `retries` times, waiting minBackoff · 2^n up to maxBackoff.
+ * a failed task's error is what the next ones see, unless it is `failEarly`; a failure that may pass is tried again, `retries`
+ * attempts in all, waiting minBackoff · 2^n up to maxBackoff.
  */
 export async function runPipeline(pipeline: Pipeline, options: RunOptions): Promise<PipelineResult> {
   const results = new Map<string, TaskResult>();
@@ -99,7 +99,7 @@ async function attempt(
     if (!(value instanceof Error)) {
       return { id: task.id, type: task.type, value, attempts, startedAt, finishedAt: Date.now() };
     }
-    const again = value instanceof RetryableError && attempts <= task.retries && !signal.aborted;
+    const again = value instanceof RetryableError && attempts < task.retries && !signal.aborted;
     const wait = again ? backoff(task, attempts - 1) : undefined;
     options.onFailure?.(task, attempts, value, wait);
     if (wait !== undefined) {

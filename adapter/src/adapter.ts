@@ -231,11 +231,14 @@ export async function startAdapter(
       closing = true;
       metricsServer?.close();
       metricsServer?.closeAllConnections();
-      await Promise.all([drain(server), poller.close()]);
+      const polled = poller.close();
+      await drain(server);
+      // Requests are answered; what is still under way at readers is for polls only.
+      readers.close();
+      await polled;
       signers.close();
       recovery.close();
       await shared?.close();
-      readers.close();
       log.info("closed");
     },
   };

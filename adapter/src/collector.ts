@@ -277,7 +277,10 @@ export class Collector {
         { retryAfter: Math.min(this.secondsUntil(lotEnd(signed.reading.lot, lotSeconds)), 3600) },
       );
     }
-    await this.#refuseContradiction(meter, signer, signed, source);
+    const elsewhere = await this.#sharedContradiction(meter, signer, signed, source);
+    // Nothing may come between this look and the shelf: two answers that contradict each other can arrive together.
+    const found = shelf.contradiction(meter, signed) ?? elsewhere;
+    if (found !== undefined) throw await this.#disagreement(meter, signer, found, source);
     const entry = shelf.put(meter, signed, times);
     if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
     this.#o.onVerified?.(meter, entry);
@@ -309,17 +312,15 @@ export class Collector {
     return undefined;
   }
 
-  async #refuseContradiction(meter: Meter, signer: string, signed: SignedReading, source: string): Promise<void> {
-    const found =
-      this.#o.shelf.contradiction(meter, signed) ?? (await this.#sharedContradiction(meter, signer, signed, source));
-    if (found === undefined) return;
+  /** Keeps the evidence; returns the refusal that says so. */
+  async #disagreement(meter: Meter, signer: string, found: Contradiction, source: string): Promise<Refusal> {
     await this.#o.evidence.add(meter, signer, found);
     const [a, b] = [found.earlier.reading, found.later.reading];
     const why =
       found.kind === "registers-differ"
         ? `gives ${registerAt(b, found.lot)} Units at the end of lot ${found.lot} where it signed ${registerAt(a, found.lot)} before`
         : `lets its register go back between lots ${lotBefore(b)}…${b.lot} and ${lotBefore(a)}…${a.lot}`;
-    throw new Refusal(
+    return new Refusal(
       502,
       "disagreement",
       `${meter.label}: ${source} ${why}; both signed readings are kept as evidence`,

@@ -108,7 +108,7 @@ export class Poller {
         const { meter, at } = turns[next++]!;
         const pause = at - performance.now();
         if (pause > 0) await sleep(pause, undefined, { signal: this.#stop.signal });
-        if (this.#currentLot() - 1n > lot) return;
+        if (this.#stop.signal.aborted || this.#currentLot() - 1n > lot) return;
         const newest = meter.newest?.lot;
         if (await this.#read(meter, lot)) {
           this.progress.read++;

@@ -65,6 +65,32 @@ test("SIGTERM under load: what was accepted is answered, and the process ends wi
   }
 });
 
+test("a reader that hangs while it is polled does not hold up the end", async () => {
+  const reader = await new FixtureReader("HANGS").start();
+  reader.fault = "silent";
+  const adapter = run({
+    ...envFor(reader),
+    POLL_ENABLED: "true",
+    POLL_JITTER: "0",
+    POLL_DELAY: "0",
+    API_TIMEOUT: "30000",
+  });
+  try {
+    await listening(adapter);
+    for (let i = 0; reader.requests.length === 0; i++) {
+      assert.ok(i < 200, "never polled");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const began = performance.now();
+    adapter.child.kill("SIGTERM");
+    assert.equal(await adapter.exited, 0);
+    assert.ok(performance.now() - began < 5000);
+  } finally {
+    adapter.child.kill("SIGKILL");
+    await reader.stop();
+  }
+});
+
 test("a configuration that cannot work: a line for each problem, exit 2, no secret shown", async (t) => {
   const reader = await new FixtureReader("CONFIG").start();
   t.after(() => reader.stop());

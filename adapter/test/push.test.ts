@@ -106,3 +106,19 @@ test("pushes are limited by address", async () => {
     await meter.stop();
   }
 });
+
+test("of two readings that contradict each other and arrive together, one is kept and one is evidence", async () => {
+  const meter = await new FixtureReader("TWOFACED").start();
+  const adapter = await adapterOver([meter], { env: { VERIFY_THREADS: "2" } });
+  try {
+    const one = meter.answer(LOT, 1);
+    meter.fault = "other-history";
+    const other = meter.answer(LOT, 1);
+    const answers = await Promise.all([one, other].map((body) => post(`${adapter.url}/readings`, body)));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400]);
+    assert.equal((await getJson(`${adapter.url}/evidence`)).evidence.length, 1);
+  } finally {
+    await adapter.close();
+    await meter.stop();
+  }
+});

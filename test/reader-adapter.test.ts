@@ -45,7 +45,7 @@ async function bench(t: TestContext) {
   const client = new AdapterClient({
     url: adapter.url,
     serial: SERIAL,
-    signer: signer.address,
+    signers: [{ fromLot: 0n, address: signer.address }],
     domain,
     lotSeconds: 300,
   });

@@ -9,14 +9,15 @@ import {
   type SignedReading,
 } from "@bijuli/protocol";
 import { type ServedReading, servedReadingToJson } from "./meter.ts";
+import { type SignerSince, signerAt } from "./signerHistory.ts";
 
 export interface AdapterClientOptions {
   url: string;
   /** The adapter's bearer token for requests; pushes need none, a reading proves itself. */
   token?: string | undefined;
   serial: string;
-  /** The meter's own address: only what it signed is believed. */
-  signer: string;
+  /** The meter's own addresses: only what they signed is believed. */
+  signers: readonly SignerSince[];
   domain: ReadingDomain;
   lotSeconds: number;
   timeoutMs?: number;
@@ -56,13 +57,13 @@ export class AdapterClient {
    * @throws BijuliError not-mine when another key signed it, adapter-silent when the adapter has none
    */
   async reading(lot: bigint): Promise<SignedReading> {
-    const { serial, signer, domain, lotSeconds } = this.#options;
+    const { serial, signers, domain, lotSeconds } = this.#options;
     const { data } = await this.#ask({ meters: [serial], lot: lot.toString(), lots: "1" });
     const [record] = decodeRecords(String(data.result) as Hex);
     if (!record) throw new BijuliError("adapter-silent", `the adapter has no reading of ${serial} for lot ${lot}`);
     const signed = readingFromRecord(record, { meterId: meterIdOf(serial), lot, lotSeconds });
     const found = recoverReadingSigner(domain, signed.reading, signed.signature);
-    if (found !== signer) {
+    if (found !== signerAt(signers, lot)) {
       throw new BijuliError("not-mine", `the adapter's reading of ${serial} for lot ${lot} is signed by ${found}`);
     }
     return signed;

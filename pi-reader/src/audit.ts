@@ -1,11 +1,12 @@
 import { type Hex, type LotReading, meterIdOf, type ReadingDomain, recoverReadingSigner } from "@bijuli/protocol";
 import { FEMTOJOULES_PER_UNIT } from "./measurement.ts";
+import { type SignerSince, signerAt } from "./signerHistory.ts";
 import type { ClosedLot } from "./store.ts";
 
 /** Whose lots they are: what a store or an export says about itself. */
 export interface AuditIdentity {
   serial: string;
-  signer: string;
+  signers: readonly SignerSince[];
   domain: ReadingDomain;
   lotSeconds: number;
   firstLot: bigint;
@@ -14,6 +15,7 @@ export interface AuditIdentity {
 /** What an audit found. */
 export interface AuditReport {
   serial: string;
+  /** The newest one. */
   signer: string;
   lots: number;
   first: bigint | undefined;
@@ -34,11 +36,11 @@ const MOST_SHOWN = 100;
  * @param lots oldest first; a slice of the whole is fine
  */
 export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>): AuditReport {
-  const { serial, signer, domain, lotSeconds, firstLot } = identity;
+  const { serial, signers, domain, lotSeconds, firstLot } = identity;
   const meterId: Hex = meterIdOf(serial);
   const report: AuditReport = {
     serial,
-    signer,
+    signer: signers.at(-1)!.address,
     lots: 0,
     first: undefined,
     newest: undefined,
@@ -84,6 +86,7 @@ export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>): Audit
     } catch {
       // A malformed signature is nobody's.
     }
+    const signer = signerAt(signers, lot.lot);
     if (found !== signer) problem(lot.lot, `is signed by ${found}, not by ${signer}`);
     report.lots++;
     report.first ??= lot.lot;

@@ -1,6 +1,7 @@
 import { BijuliError, type Hex, readingDomain } from "@bijuli/protocol";
 import { z } from "zod";
 import type { AuditIdentity } from "./audit.ts";
+import { storedSigners } from "./signerHistory.ts";
 import type { ClosedLot, Store } from "./store.ts";
 
 /** Lots read from the store at once. */
@@ -13,9 +14,11 @@ export function storeIdentity(store: Store): AuditIdentity {
     if (text === undefined) throw new BijuliError("empty-store", `the store ${store.path} has no ${name} yet`);
     return text;
   };
+  const signers = storedSigners(store);
+  if (signers === undefined) throw new BijuliError("empty-store", `the store ${store.path} belongs to no meter yet`);
   return {
     serial: value("serial"),
-    signer: value("signer"),
+    signers,
     domain: readingDomain({ chainId: value("chainId"), registry: value("registry") }),
     lotSeconds: Number(value("lotSeconds")),
     firstLot: BigInt(value("firstLot")),
@@ -37,11 +40,11 @@ const QUANTITIES = ["voltage", "current", "power"] as const;
 
 /** An export's lines: whose it is, then a lot a line, all integers as decimal strings, exact. */
 export function* exportLines(identity: AuditIdentity, lots: Iterable<ClosedLot>): Generator<string> {
-  const { serial, signer, domain, lotSeconds, firstLot } = identity;
+  const { serial, signers, domain, lotSeconds, firstLot } = identity;
   yield JSON.stringify({
     bijuliExport: 1,
     serial,
-    signer,
+    signers: signers.map(({ fromLot, address }) => ({ fromLot: fromLot.toString(), address })),
     chainId: domain.chainId.toString(),
     registry: domain.registry,
     lotSeconds,
@@ -87,7 +90,7 @@ const spread = z.strictObject({ min: integer, mean: integer, max: integer }).opt
 const headerShape = z.strictObject({
   bijuliExport: z.literal(1),
   serial: z.string(),
-  signer: z.string(),
+  signers: z.array(z.strictObject({ fromLot: integer, address: z.string() })).min(1),
   chainId: z.string(),
   registry: z.string(),
   lotSeconds: z.int(),
@@ -125,9 +128,9 @@ export function parseExport(path: string, text: string): { identity: AuditIdenti
     const issue = parsed.error.issues[0]!;
     throw new BijuliError("bad-export", `${path}:${number}:${issue.path.join(".")}: ${issue.message}`);
   };
-  const { serial, signer, chainId, registry, lotSeconds, firstLot } = parse(headerShape, head, 1);
+  const { serial, signers, chainId, registry, lotSeconds, firstLot } = parse(headerShape, head, 1);
   return {
-    identity: { serial, signer, domain: readingDomain({ chainId, registry }), lotSeconds, firstLot },
+    identity: { serial, signers, domain: readingDomain({ chainId, registry }), lotSeconds, firstLot },
     lots: rest.map((line, index) => parse(lotShape, line, index + 2)),
   };
 }

@@ -13,6 +13,7 @@ export { type Sensor, SensorFault, type SensorSample } from "./sensor.ts";
 export { isLoopback, lotToJson, readerServer } from "./server.ts";
 export { readerSettings } from "./settings.ts";
 export { keySigner, type Signer } from "./signer.ts";
+export type { NextSigner, SignerSince } from "./signerHistory.ts";
 export {
   parseSimulation,
   Simulation,

@@ -16,6 +16,7 @@ import {
 import { FEMTOJOULES_PER_UNIT, type LotMeasurement } from "./measurement.ts";
 import { pause } from "./pause.ts";
 import type { Signer } from "./signer.ts";
+import { adoptSigners, type NextSigner, SigningKeys } from "./signerHistory.ts";
 import type { Source } from "./source.ts";
 import type { ClosedLot, Store } from "./store.ts";
 
@@ -38,6 +39,8 @@ export interface MeterOptions {
   domain: ReadingDomain;
   lotSeconds: number;
   signer: Signer;
+  /** The key that takes over, where a rotation is planned. */
+  next?: NextSigner | undefined;
   source: Source;
   store: Store;
 }
@@ -58,8 +61,8 @@ export class Meter {
   readonly meterId: Hex;
   readonly domain: ReadingDomain;
   readonly lotSeconds: number;
-  readonly signer: Signer;
   readonly source: Source;
+  readonly #keys: SigningKeys;
   readonly #store: Store;
   #newest: ClosedLot | undefined;
   #first: bigint | undefined;
@@ -77,16 +80,16 @@ export class Meter {
     this.meterId = meterIdOf(options.serial);
     this.domain = options.domain;
     this.lotSeconds = options.lotSeconds;
-    this.signer = options.signer;
     this.source = options.source;
     this.#store = options.store;
     this.#store.claim({
       serial: this.serial,
-      signer: this.signer.address,
       chainId: this.domain.chainId.toString(),
       registry: this.domain.registry,
       lotSeconds: this.lotSeconds.toString(),
     });
+    const { signer, next } = options;
+    this.#keys = new SigningKeys(adoptSigners(this.#store, signer, next), [signer, next?.signer]);
     this.#newest = this.#store.newest();
     const first = this.#store.get("firstLot");
     if (first !== undefined) this.#first = BigInt(first);
@@ -97,6 +100,17 @@ export class Meter {
   /** The first lot that counts; undefined before the source has seen a sample. */
   get firstLot(): bigint | undefined {
     return this.#first;
+  }
+
+  /** The address that signs the open lot. */
+  get signer(): Hex {
+    return this.#keys.addressAt(this.openLot ?? 0n);
+  }
+
+  /** The address that takes over, and from which lot on; undefined where none is planned. */
+  get nextSigner(): { address: string; fromLot: bigint } | undefined {
+    const last = this.#keys.history.at(-1)!;
+    return last.fromLot > (this.openLot ?? 0n) ? last : undefined;
   }
 
   get newestLot(): bigint | undefined {
@@ -199,14 +213,14 @@ export class Meter {
       voltage: measured.voltage,
       current: measured.current,
       power: measured.power,
-      signature: this.signer.sign(this.domain, reading),
+      signature: this.#keys.at(measured.lot).sign(this.domain, reading),
     };
   }
 
   /**
    * The reading that covers `lots` closed lots ending with `lot`.
    * @throws BijuliError bad-lots for a count outside 1…8,928, before-first-lot where the meter has no value,
-   *   lot-open where it has none yet
+   *   lot-open where it has none yet, key-retired for a run whose last lot another key signed
    */
   async reading(lot: bigint, lots = 1): Promise<ServedReading> {
     if (!Number.isInteger(lots) || lots < 1 || lots > MAX_LOTS_A_READING) {
@@ -240,7 +254,7 @@ export class Meter {
       quality,
       closed.map((one) => one.energy),
     );
-    return this.#serve(reading, lots === 1 ? last.signature : this.signer.sign(this.domain, reading));
+    return this.#serve(reading, lots === 1 ? last.signature : this.#keys.at(lot).sign(this.domain, reading));
   }
 
   /** The stored lots of from … to that there are, oldest first. */
@@ -285,7 +299,12 @@ export class Meter {
       this.#first = first;
     }
     const opening = this.#reading(this.#first - 1n, ZERO, Quality.GAP, [0n]);
-    this.#opening = this.#serve(opening, this.signer.sign(this.domain, opening));
+    let signature = this.#store.get("openingSignature") as Hex | undefined;
+    if (signature === undefined) {
+      signature = this.#keys.at(opening.lot).sign(this.domain, opening);
+      this.#store.set({ openingSignature: signature });
+    }
+    this.#opening = this.#serve(opening, signature);
   }
 
   /** A recording that was exchanged would make the meter contradict what it signed. */
@@ -326,7 +345,7 @@ export class Meter {
       serial: this.serial,
       reading,
       signature,
-      signer: this.signer.address,
+      signer: this.#keys.addressAt(reading.lot),
       digest: readingDigest(this.domain, reading),
       record: encodeRecord(reading, signature),
     };

@@ -59,6 +59,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   "bad-lots": 400,
   "before-first-lot": 404,
   "not-kept": 410,
+  "key-retired": 410,
   "lot-open": 425,
   "store-full": 503,
   "store-readonly": 503,
@@ -160,7 +161,8 @@ class ReaderApi {
     return {
       serial: meter.serial,
       meterId: meter.meterId,
-      signer: meter.signer.address,
+      signer: meter.signer,
+      nextSigner: meter.nextSigner ? { ...meter.nextSigner, fromLot: meter.nextSigner.fromLot.toString() } : null,
       lotSeconds: meter.lotSeconds,
       domain: { ...domain, chainId: domain.chainId.toString() },
       sensor: meter.source.sensor,

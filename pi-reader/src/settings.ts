@@ -27,6 +27,14 @@ export const readerSettings = defineSettings({
     description:
       "file with the keystore's password, where READER_KEY_FILE is one; or systemd's credential reader-key-password",
   },
+  READER_NEXT_KEY_FILE: {
+    schema: from.optionalText,
+    description: "the key that takes over at READER_NEXT_FROM_LOT, as READER_KEY_FILE; the registry must know of it",
+  },
+  READER_NEXT_FROM_LOT: {
+    schema: from.bigint.optional(),
+    description: "the first lot that READER_NEXT_KEY_FILE signs, as the registry was told",
+  },
   READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
   READER_SOURCE: {
     schema: from.text,

@@ -27,7 +27,6 @@ export interface ClosedLot {
 /** What a store belongs to: readings under another of these would contradict those it has signed. */
 export interface StoreIdentity {
   serial: string;
-  signer: string;
   chainId: string;
   registry: string;
   lotSeconds: string;

@@ -6,6 +6,7 @@ import { type Clock, type Hex, readingDomain } from "@bijuli/protocol";
 import { Meter } from "../src/meter.ts";
 import { openSource } from "../src/openSource.ts";
 import { keySigner } from "../src/signer.ts";
+import type { NextSigner } from "../src/signerHistory.ts";
 import { Store } from "../src/store.ts";
 
 /** Keys for tests only. */
@@ -48,6 +49,7 @@ export function startMeter(
     serial?: string;
     lotSeconds?: number;
     began?: number;
+    next?: NextSigner;
   },
 ): { meter: Meter; store: Store } {
   const lotSeconds = options.lotSeconds ?? 300;
@@ -59,13 +61,20 @@ export function startMeter(
       // The test closed it.
     }
   });
-  const meter = new Meter({
-    serial: options.serial ?? "HOUSE-1",
-    domain: DOMAIN,
-    lotSeconds,
-    signer: keySigner(options.key ?? KEY),
-    source: openSource(options.source, options.clock, lotSeconds, options.began ?? options.clock.nowMs()),
-    store,
-  });
+  let meter: Meter;
+  try {
+    meter = new Meter({
+      serial: options.serial ?? "HOUSE-1",
+      domain: DOMAIN,
+      lotSeconds,
+      signer: keySigner(options.key ?? KEY),
+      source: openSource(options.source, options.clock, lotSeconds, options.began ?? options.clock.nowMs()),
+      store,
+      next: options.next,
+    });
+  } catch (error) {
+    store.close();
+    throw error;
+  }
   return { meter, store };
 }

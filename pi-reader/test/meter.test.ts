@@ -4,13 +4,16 @@ import { test } from "node:test";
 import {
   decodeRecords,
   disagreement,
+  type Hex,
   type LotReading,
   Quality,
   readingFromRecord,
   recoverReadingSigner,
   registerAt,
 } from "@bijuli/protocol";
+import { audit } from "../src/audit.ts";
 import { measureLot } from "../src/course.ts";
+import { storedLots, storeIdentity } from "../src/exportFile.ts";
 import { FEMTOJOULES_PER_UNIT } from "../src/measurement.ts";
 import { loadReplay } from "../src/replay.ts";
 import { keySigner } from "../src/signer.ts";
@@ -81,7 +84,7 @@ test("the opening reading stands before the first lot, at zero", (t) => {
   assert.deepEqual(reading.energies, [0n]);
   assert.equal(reading.quality, Quality.GAP);
   assert.equal(registerAt(reading, FIRST - 1n), 0n);
-  assert.equal(recoverReadingSigner(DOMAIN, reading, signature), meter.signer.address);
+  assert.equal(recoverReadingSigner(DOMAIN, reading, signature), meter.signer);
 });
 
 test("says why it has no reading", async (t) => {
@@ -164,6 +167,57 @@ test("a store refuses another serial", async (t) => {
   const options = { source, clock: new HandClock("2010-07-15T08:12:00Z"), store: join(folder, "store.db") };
   startMeter(t, options).store.close();
   assert.throws(() => startMeter(t, { ...options, serial: "HOUSE-2" }), { code: "wrong-store" });
+});
+
+test("a key cannot take over lots that are signed already", async (t) => {
+  const folder = tempFolder(t);
+  const source = `replay:${writeRecording(folder, START, WATTS)}`;
+  const options = { source, clock: new HandClock("2010-07-15T08:02:00Z"), store: join(folder, "store.db") };
+  const { meter, store } = startMeter(t, options);
+  await meter.closeDue();
+  store.close();
+  const next = { signer: keySigner(OTHER_KEY), fromLot: FIRST + 1n };
+  assert.throws(() => startMeter(t, { ...options, next }), { code: "bad-rotation" });
+});
+
+test("a key is rotated at a lot, and what each key signed stands", async (t) => {
+  const folder = tempFolder(t);
+  const source = `replay:${writeRecording(folder, START, WATTS)}`;
+  const clock = new HandClock("2010-07-15T08:02:00Z");
+  const options = { source, clock, store: join(folder, "store.db") };
+  const [old, young] = [keySigner(KEY), keySigner(OTHER_KEY)];
+  const signerOf = ({ reading, signature }: { reading: LotReading; signature: Hex }) =>
+    recoverReadingSigner(DOMAIN, reading, signature);
+  const at = FIRST + 5n;
+
+  const planned = startMeter(t, { ...options, next: { signer: young, fromLot: FIRST + 9n } });
+  await planned.meter.closeDue();
+  assert.deepEqual(planned.meter.nextSigner, { fromLot: FIRST + 9n, address: young.address });
+  planned.store.close();
+  // The plan is changed before it came true.
+  const { meter, store } = startMeter(t, { ...options, next: { signer: young, fromLot: at } });
+  const before = await meter.reading(FIRST + 2n, 3);
+  assert.equal(meter.signer, old.address);
+  clock.moveTo("2010-07-15T08:32:00Z");
+  const across = await meter.reading(FIRST + 8n, 9);
+  assert.equal(signerOf(across), young.address);
+  assert.equal(across.signer, young.address);
+  assert.equal(signerOf(await meter.reading(at - 1n, 5)), old.address);
+  assert.equal(signerOf(await meter.reading(at)), young.address);
+  assert.equal(disagreement(before.reading, across.reading), undefined);
+  assert.deepEqual([meter.signer, meter.nextSigner], [young.address, undefined]);
+  const opening = meter.opening;
+  store.close();
+
+  // The old key is thrown away.
+  assert.throws(() => startMeter(t, options), { code: "wrong-store" });
+  const alone = startMeter(t, { ...options, key: OTHER_KEY });
+  assert.deepEqual(alone.meter.opening, opening);
+  assert.equal(signerOf(await alone.meter.reading(FIRST + 2n)), old.address);
+  await assert.rejects(alone.meter.reading(FIRST + 2n, 3), { code: "key-retired" });
+  assert.deepEqual(await alone.meter.reading(FIRST + 8n, 9), across);
+  const report = audit(storeIdentity(alone.store), storedLots(alone.store));
+  assert.deepEqual([report.problems, report.lots], [[], 9]);
 });
 
 test("a recording that was exchanged under a store is refused", async (t) => {

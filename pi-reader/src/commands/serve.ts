@@ -14,6 +14,7 @@ import { Pusher } from "../pusher.ts";
 import { isLoopback, readerServer } from "../server.ts";
 import { readerSettings } from "../settings.ts";
 import { keySigner } from "../signer.ts";
+import { storedSigners } from "../signerHistory.ts";
 import { Store } from "../store.ts";
 import { version } from "../version.ts";
 import { startWatchdog } from "../watchdog.ts";
@@ -38,14 +39,22 @@ ${settingsHelp(readerSettings)}
         { remedy: "consumption is personal data: set a token, or listen on 127.0.0.1" },
       );
     }
-    const signer = keySigner(
-      await readKey({
-        key: settings.READER_KEY,
-        file: settings.READER_KEY_FILE,
-        passwordFile: settings.READER_KEY_PASSWORD_FILE,
-        credentials: process.env.CREDENTIALS_DIRECTORY,
-      }),
-    );
+    const unlock = {
+      passwordFile: settings.READER_KEY_PASSWORD_FILE,
+      credentials: process.env.CREDENTIALS_DIRECTORY,
+    };
+    const signer = keySigner(await readKey({ key: settings.READER_KEY, file: settings.READER_KEY_FILE, ...unlock }));
+    const { READER_NEXT_KEY_FILE: nextFile, READER_NEXT_FROM_LOT: fromLot } = settings;
+    if ((nextFile === undefined) !== (fromLot === undefined)) {
+      throw new BijuliError(
+        "bad-settings",
+        "READER_NEXT_KEY_FILE and READER_NEXT_FROM_LOT go together: one is missing",
+      );
+    }
+    const next =
+      nextFile === undefined
+        ? undefined
+        : { signer: keySigner(await readKey({ file: nextFile, ...unlock })), fromLot: fromLot! };
     const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });
     const logger = pino(
       { level: settings.LOG_LEVEL, base: { part: "reader", serial: settings.READER_SERIAL } },
@@ -56,7 +65,7 @@ ${settingsHelp(readerSettings)}
 
     const store = Store.open(settings.READER_STORE);
     try {
-      const common = { serial: settings.READER_SERIAL, domain, lotSeconds: settings.LOT_SECONDS, signer, store };
+      const common = { serial: settings.READER_SERIAL, domain, lotSeconds: settings.LOT_SECONDS, signer, next, store };
       const { meter, clock, calibration, sampling } =
         sensorOf(settings.READER_SOURCE) === undefined ? replaying() : await measuring();
 
@@ -66,7 +75,7 @@ ${settingsHelp(readerSettings)}
       await listen(server, settings.READER_HOST, settings.READER_PORT);
       const address = server.address() as { address: string; port: number; family: string };
       const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
-      logger.info({ url: `http://${host}:${address.port}`, signer: signer.address }, "listening");
+      logger.info({ url: `http://${host}:${address.port}`, signer: meter.signer }, "listening");
       const watchdog = startWatchdog(() => meter.failure === undefined);
 
       const closing = meter.run(stop.signal, (error) => {
@@ -96,7 +105,7 @@ ${settingsHelp(readerSettings)}
           url: settings.READER_ADAPTER_URL,
           token: settings.READER_ADAPTER_TOKEN,
           serial: settings.READER_SERIAL,
-          signer: signer.address,
+          signers: storedSigners(store)!,
           domain,
           lotSeconds: settings.LOT_SECONDS,
         });

@@ -25,6 +25,12 @@ export function check(name: string, command: string, args: readonly string[]): v
   process.exit(1);
 }
 
+/** What is deployed, and what the contracts' tests need besides: here and not in the tests, which would race for it. */
+export function compileContracts(): void {
+  check("contracts compile", "node", ["contracts/scripts/compile.ts"]);
+  check("contracts compile, with the tests' own", "node", ["contracts/scripts/compile.ts", "--fixtures"]);
+}
+
 /** The test files of all parts, or those whose path holds one of the patterns. */
 export function testFiles(patterns: readonly string[]): string[] {
   return globSync("{protocol,contracts,pi-reader,adapter,jobs,test}/**/*.test.ts", {

@@ -1,7 +1,7 @@
 // `npm run test:deep`: every test again at its deep setting, where it has one: it finds BIJULI_DEEP=1 in its environment and
 // then draws more, proves more, or stops skipping what takes minutes. `npm run test:deep -- PATTERN …` runs only the test
 // files whose path holds one of the patterns.
-import { check, root, runTests, testFiles } from "./run-tests.ts";
+import { compileContracts, root, runTests, testFiles } from "./run-tests.ts";
 
 const patterns = process.argv.slice(2);
 const began = performance.now();
@@ -13,5 +13,5 @@ if (patterns.includes("--help")) {
 
 process.chdir(root);
 process.env.BIJULI_DEEP = "1"; // each test file is a process of its own and inherits it
-check("contracts compile", "node", ["contracts/scripts/compile.ts", "--fixtures"]);
+compileContracts();
 runTests(testFiles(patterns), { timeout: 3_600_000, began });

@@ -1,7 +1,7 @@
 // `npm test`: format, lint, types, then every test that needs no hardware and no Debian package, and the count of all.
 // `npm test -- PATTERN …` runs only the test files whose path holds one of the patterns, and no other check.
 import { globSync } from "node:fs";
-import { check, root, runTests, testFiles } from "./run-tests.ts";
+import { check, compileContracts, root, runTests, testFiles } from "./run-tests.ts";
 
 process.chdir(root);
 const patterns = process.argv.slice(2);
@@ -21,6 +21,6 @@ if (patterns.length === 0) {
   check("lint (solhint)", "solhint", ["--max-warnings", "0", "--config", "contracts/.solhint.json", ...solidity]);
   check("types (tsc --strict)", "tsc", ["-p", "tsconfig.json"]);
 }
-check("contracts compile", "node", ["contracts/scripts/compile.ts", "--fixtures"]);
+compileContracts();
 
 runTests(testFiles(patterns), { timeout: 240_000, began });

@@ -279,9 +279,9 @@ export class Collector {
     }
     const elsewhere = await this.#sharedContradiction(meter, signer, signed, source);
     // Nothing may come between this look and the shelf: two answers that contradict each other can arrive together.
-    const found = shelf.contradiction(meter, signed) ?? elsewhere;
+    const found = shelf.contradiction(meter, signed, signer) ?? elsewhere;
     if (found !== undefined) throw await this.#disagreement(meter, signer, found, source);
-    const entry = shelf.put(meter, signed, times);
+    const entry = shelf.put(meter, signed, { signer, ...times });
     if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
@@ -304,7 +304,7 @@ export class Collector {
         if (lot === undefined) continue;
         // Anyone who can write to the cache could accuse a meter: only what it signed counts.
         const by = recoverReadingSigner(domain, earlier.reading, earlier.signature).toLowerCase();
-        if (by === signer) return { kind: "registers-differ", lot, earlier, later };
+        if (by === signer) return { kind: "registers-differ", oneSigner: true, lot, earlier, later };
       } catch (error) {
         this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);
       }

@@ -17,7 +17,7 @@ export interface EvidenceItem {
   readings: { reading: ReturnType<typeof readingToJson>; signature: string }[];
   /**
    * The arguments of MeterRegistry.reportEquivocation, and the call's data ready to be sent by anyone. Absent for a
-   * register that goes back, which by itself is no contradiction at one lot's end.
+   * register that goes back, which by itself is no contradiction at one lot's end, and where two keys signed.
    */
   report?: { args: [string, string, Testimony, Testimony]; calldata: string };
 }
@@ -84,7 +84,7 @@ export class Evidence {
         signature,
       })),
     };
-    if (found.kind === "registers-differ") {
+    if (found.kind === "registers-differ" && found.oneSigner) {
       const report = await reportOf(meter, signer, found);
       if (report !== undefined) item.report = report;
     }

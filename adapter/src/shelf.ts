@@ -17,6 +17,8 @@ export interface ShelfEntry {
   /** Its record's hex digits, without 0x. */
   readonly digits: string;
   readonly forward: bigint;
+  /** Who signed it, lower-case. */
+  readonly signer: string;
   /** Real unix ms when it was asked for and when it came. */
   readonly requestedAt: number;
   readonly receivedAt: number;
@@ -25,6 +27,8 @@ export interface ShelfEntry {
 /** Two readings of one meter, both properly signed, that cannot both be true. */
 export interface Contradiction {
   kind: "registers-differ" | "register-goes-back";
+  /** Whether one key signed both: only then does the registry take them as proof. */
+  oneSigner: boolean;
   /** The lot at whose end they differ; for a register that goes back, the later reading's. */
   lot: bigint;
   earlier: SignedReading;
@@ -62,10 +66,11 @@ export class Shelf {
 
   /**
    * What contradicts a reading among the earlier ones of its meter: a different register at the same lot's end, or a
-   * register that would have gone back in between.
+   * register that would have gone back in between. What the same key signed comes first, for it is proof.
    */
-  contradiction(meter: Meter, later: SignedReading): Contradiction | undefined {
+  contradiction(meter: Meter, later: SignedReading, signer: string): Contradiction | undefined {
     const { reading } = later;
+    let differs: Contradiction | undefined;
     const from = lotBefore(reading);
     let before: ShelfEntry | undefined;
     let after: ShelfEntry | undefined;
@@ -78,23 +83,32 @@ export class Shelf {
       } else {
         const earlier = this.signed(meter, entry);
         const lot = disagreement(earlier.reading, reading);
-        if (lot !== undefined) return { kind: "registers-differ", lot, earlier, later };
+        if (lot === undefined || (differs !== undefined && entry.signer !== signer)) continue;
+        differs = { kind: "registers-differ", oneSigner: entry.signer === signer, lot, earlier, later };
+        if (differs.oneSigner) return differs;
       }
     }
+    if (differs !== undefined) return differs;
     if (before !== undefined && before.forward > registerAt(reading, from)) {
-      return { kind: "register-goes-back", lot: reading.lot, earlier: this.signed(meter, before), later };
+      const earlier = this.signed(meter, before);
+      return { kind: "register-goes-back", oneSigner: before.signer === signer, lot: reading.lot, earlier, later };
     }
     if (after !== undefined) {
       const next = this.signed(meter, after);
       if (registerAt(next.reading, lotBefore(next.reading)) < reading.forward) {
-        return { kind: "register-goes-back", lot: next.reading.lot, earlier: next, later };
+        const { lot } = next.reading;
+        return { kind: "register-goes-back", oneSigner: after.signer === signer, lot, earlier: next, later };
       }
     }
     return undefined;
   }
 
   /** Keeps a reading that was verified and contradicts nothing. */
-  put(meter: Meter, signed: SignedReading, times: { requestedAt: number; receivedAt: number }): ShelfEntry {
+  put(
+    meter: Meter,
+    signed: SignedReading,
+    from: { signer: string; requestedAt: number; receivedAt: number },
+  ): ShelfEntry {
     const { reading, signature } = signed;
     const lots = reading.energies.length;
     const key = shelfKey(reading.lot, lots);
@@ -106,8 +120,9 @@ export class Shelf {
       lots,
       digits: record.slice(2),
       forward: reading.forward,
-      requestedAt: times.requestedAt,
-      receivedAt: times.receivedAt,
+      signer: from.signer,
+      requestedAt: from.requestedAt,
+      receivedAt: from.receivedAt,
     };
     meter.readings.set(key, entry);
     this.#arrivals.set(entry, meter);

@@ -272,6 +272,15 @@ export async function post(url: string, body: unknown, headers: Record<string, s
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
 export const getJson = async (url: string): Promise<any> => (await fetch(url)).json();
 
+/** A port that nothing listens on. */
+export async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
 /** An adapter over fixture readers, for one test. */
 export async function adapterOver(
   readers: readonly FixtureReader[],

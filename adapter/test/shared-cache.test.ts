@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Redis } from "ioredis";
-import { adapterOver, FixtureReader, getJson, HandClock, LOT, post } from "./fixtures.ts";
+import { adapterOver, FixtureReader, freePort, getJson, HandClock, LOT, post } from "./fixtures.ts";
 
 const skip =
   process.env.BIJULI_TEST_REDIS_URL === undefined ? "BIJULI_TEST_REDIS_URL is not set: no redis-server here" : false;
@@ -36,10 +36,7 @@ describe("readings shared over Redis", { skip }, () => {
       redis.kill("SIGKILL");
     });
   before(async () => {
-    const probe = createServer();
-    await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-    port = (probe.address() as { port: number }).port;
-    await new Promise((resolve) => probe.close(resolve));
+    port = await freePort();
     await startRedis();
   });
   after(async () => {

@@ -203,10 +203,8 @@ function readTable(path: string): Table {
   };
 
   const lines = linesOf(text);
-  const columns = lines
-    .next()
-    .value![1].split(",")
-    .map((name) => name.trim());
+  const [, head] = lines.next().value as [number, string];
+  const columns = head.split(",").map((name) => name.trim());
   for (const [index, name] of columns.entries()) {
     if (!COLUMNS.includes(name as Column)) {
       refuse(1, JSON.stringify(name), `not one of the columns ${COLUMNS.join(", ")}`);

@@ -9,7 +9,7 @@ import { marketAbi, marketTopic, stageRequested } from "./chain/market.ts";
 import { runOf, runVariables } from "./chain/requests.ts";
 import { RpcClient } from "./chain/rpc.ts";
 import { type Head, headOf, type RpcBlock, type RpcLog } from "./chain/types.ts";
-import { Delivery } from "./delivery/delivery.ts";
+import { Delivery, FOREIGN } from "./delivery/delivery.ts";
 import type { SendingKey } from "./delivery/keys.ts";
 import { TransactionManager } from "./delivery/transactions.ts";
 import { NodeMetrics } from "./metrics.ts";
@@ -140,7 +140,7 @@ export class OracleNode {
 
     this.queue = await RunQueue.open(
       {
-        name: `runs-${settings.CHAIN_ID}`,
+        name: settings.QUEUE_NAME ?? `runs-${settings.CHAIN_ID}`,
         redisUrl,
         database: this.#database,
         concurrency: settings.JOB_CONCURRENCY,
@@ -191,6 +191,7 @@ export class OracleNode {
           if (sent.purpose === "open") this.#opener?.unmined(sent);
           else await this.#delivery.unmined(sent);
         },
+        stale: async (sent) => sent.purpose !== "open" && (await this.#delivery.stale(sent)),
         lost: async (sent) => {
           if (sent.purpose === "open") this.#opener?.lost(sent);
           else await this.#delivery.lost(sent);
@@ -198,6 +199,7 @@ export class OracleNode {
       },
       head,
     );
+    await this.#recheckForeign((stored?.number ?? head.number) - settings.REORG_DEPTH);
     this.#delivery.start();
     await this.#enqueue(this.#delivery.pending());
 
@@ -439,6 +441,13 @@ export class OracleNode {
     this.metrics.reorgs.inc();
     await this.#dropOrphans(ancestor + 1);
     await this.#transactions.onReorg(ancestor);
+    await this.#recheckForeign(ancestor);
+  }
+
+  async #recheckForeign(number: number): Promise<void> {
+    // Such a run's request lies below its delivery, and so perhaps below the reorg as well.
+    const from = Math.max(number - this.settings.REORG_DEPTH, 0);
+    await this.#delivery.recheckForeign(await this.store.deliveredBecause(FOREIGN, from));
   }
 
   /** Marks the runs whose block is no longer part of the chain. */

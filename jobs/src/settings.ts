@@ -52,6 +52,10 @@ export const nodeSettings = defineSettings({
     description: "BullMQ's queue: nothing or a folder (embedded PostgreSQL), redis://…, or postgres://…",
     secret: true,
   },
+  QUEUE_NAME: {
+    schema: optional(from.text.regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1–64 letters, digits, - and _")),
+    description: "the queue's name, where networks that are not one share a Redis; runs-<chain id> when left out",
+  },
   DATABASE_URL: {
     schema: from.optionalText,
     description: "postgres://… for runs and transactions, instead of the embedded one",

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -220,7 +221,8 @@ export class Network {
       OPEN_FEEDERS: JSON.stringify(this.feeders.map((feeder) => ({ feeder: feeder.feeder, ...until(feeder) }))),
       NODE_HOST: "127.0.0.1",
       NODE_PORT: "0",
-      ...(queueUrl ? { QUEUE_URL: queueUrl } : {}),
+      // A Redis may hold the queue of an earlier run, whose chain is gone; this run's is its own.
+      ...(queueUrl ? { QUEUE_URL: queueUrl, QUEUE_NAME: `demo-${randomUUID()}` } : {}),
     };
     this.links.node = await this.#processes.start(
       "node",

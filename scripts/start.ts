@@ -6,6 +6,7 @@ import { BijuliError, ExitCode, explain } from "@bijuli/protocol";
 import { compileContracts } from "./start/compile.ts";
 import { follow } from "./start/follow.ts";
 import { readGrid } from "./start/grid.ts";
+import { introduce } from "./start/introduce.ts";
 import { Network } from "./start/network.ts";
 import { HELP, type Options, parseOptions } from "./start/options.ts";
 import { Page } from "./start/page.ts";
@@ -65,18 +66,11 @@ async function main(options: Options): Promise<void> {
       progress,
     });
     if ((await Promise.race([network.setUp(), interrupted, network.failed])) === "interrupted") return;
-    page.show({ links: network.links, lotSeconds: grid.lotSeconds });
+    page.show({ links: { ...network.links, ...Object.fromEntries(network.readers) }, lotSeconds: grid.lotSeconds });
     network.run();
     progress(`running at ${options.speed} times real time; the page is at ${address}`);
     page.say(`running at ${options.speed} times real time`);
-    for (const feeder of grid.feeders) {
-      const { terms } = feeder;
-      say(
-        `         feeder ${feeder.name}: ${Object.entries(terms)
-          .map(([key, value]) => `${key} ${value}`)
-          .join(", ")}`,
-      );
-    }
+    say(introduce(grid, network.links, network.readers));
 
     const lots = follow(network, grid, {
       lots: options.lots,

@@ -1,24 +1,20 @@
-import http, { type Server } from "node:http";
-import https from "node:https";
-import { type AddressInfo, Server as NetServer } from "node:net";
 import { availableParallelism } from "node:os";
-import type { Duplex } from "node:stream";
-import { createSecureContext } from "node:tls";
-import { type Clock, lotEnd, openClock, readingDomain, redactSettings, SettingsError } from "@bijuli/protocol";
+import { type Clock, lotEnd, openClock, readingDomain, redactSettings } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import packageJson from "../package.json" with { type: "json" };
-import { ADAPTER_NAME, errorAnswer } from "./answer.ts";
+import { ADAPTER_NAME } from "./answer.ts";
 import { buildApp, sendMetrics } from "./app.ts";
 import { Collector } from "./collector.ts";
 import { Evidence } from "./evidence.ts";
 import { ConcurrencyLimit, RateLimit, TokenCheck } from "./guard.ts";
-import { DEFAULT_JOB_RUN_ID, ENDPOINTS } from "./job-request.ts";
+import { createAdapterServer, createPlainServer, drain, listen, urlOf } from "./http-server.ts";
+import { ENDPOINTS } from "./job-request.ts";
 import { loadRoster, type Meter } from "./meters.ts";
 import { AdapterMetrics } from "./metrics.ts";
 import { Poller } from "./poller.ts";
 import { ReaderHttp } from "./reader-http.ts";
 import { InlineRecovery, ThreadedRecovery } from "./recovery.ts";
-import { badInput, Refusal } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { Responder } from "./responder.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, checkSettings } from "./settings.ts";
 import { Shelf } from "./shelf.ts";
@@ -42,7 +38,6 @@ export async function startAdapter(
 ): Promise<RunningAdapter> {
   const { log } = options;
   checkSettings(settings);
-  const tls = tlsOptions(settings);
   const clock = options.clock ?? openClock(settings.BIJULI_CLOCK);
   const lotSeconds = settings.LOT_SECONDS;
   const roster = loadRoster(settings, settings.RPC_URL !== undefined);
@@ -192,13 +187,11 @@ export async function startAdapter(
     evidence: () => ({ evidence: evidence.items }),
   });
 
-  const limits = { maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 };
-  const server = tls === undefined ? http.createServer(limits, app) : https.createServer({ ...limits, ...tls }, app);
-  server.on("clientError", refuseUnreadable);
+  const server = createAdapterServer(settings, app);
   const metricsServer =
     metrics === undefined || settings.METRICS_PORT === undefined
       ? undefined
-      : http.createServer(limits, (request, response) => {
+      : createPlainServer((request, response) => {
           try {
             token.check(request);
             if (request.method === "GET" && request.url === "/metrics")
@@ -220,8 +213,8 @@ export async function startAdapter(
     throw error;
   }
   if (settings.POLL_ENABLED) poller.start();
-  const url = urlOf(server, tls === undefined ? "http" : "https");
-  const metricsUrl = metricsServer && `${urlOf(metricsServer, "http")}/metrics`;
+  const url = urlOf(server);
+  const metricsUrl = metricsServer && `${urlOf(metricsServer)}/metrics`;
   log.info({ url, metrics: metricsUrl, meters: roster.meters.length }, "listening");
 
   return {
@@ -242,73 +235,4 @@ export async function startAdapter(
       log.info("closed");
     },
   };
-}
-
-/** What is no HTTP gets an answer in the one error shape all the same. */
-function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {
-  if (error.code === "ECONNRESET" || !stream.writable) return void stream.destroy();
-  const late = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  const why = late ? "the request did not arrive in time" : "this is not an HTTP request that can be read";
-  const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput(why));
-  const head = [
-    "HTTP/1.1 400 Bad Request",
-    "Connection: close",
-    "Content-Type: application/json; charset=utf-8",
-    `Content-Length: ${Buffer.byteLength(body)}`,
-  ];
-  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`);
-}
-
-function tlsOptions(settings: AdapterSettings): https.ServerOptions | undefined {
-  if (!settings.TLS_ENABLED && !settings.MTLS_ENABLED) return undefined;
-  const options: https.ServerOptions = {
-    key: settings.TLS_PRIVATE_KEY!,
-    cert: settings.TLS_PUBLIC_KEY!,
-    minVersion: "TLSv1.2",
-    ...(settings.TLS_PASSPHRASE === undefined ? {} : { passphrase: settings.TLS_PASSPHRASE }),
-    ...(settings.MTLS_ENABLED ? { ca: settings.TLS_CA!, requestCert: true, rejectUnauthorized: true } : {}),
-  };
-  try {
-    createSecureContext(options);
-  } catch (error) {
-    throw new SettingsError([`TLS_PRIVATE_KEY, TLS_PUBLIC_KEY and TLS_CA: ${(error as Error).message}`]);
-  }
-  return options;
-}
-
-function urlOf(server: Server, scheme: string): string {
-  const { address, port, family } = server.address() as AddressInfo;
-  return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-/** How long a client has to use an idle connection that it may just be writing to, ms. */
-const LINGER_MS = 100;
-
-/**
- * Stops taking connections and resolves once every request was answered. http's own close() would cut idle connections
- * at once, and with them requests that are on their way; here every answer says "connection: close" instead, and only
- * connections that stay idle are cut.
- */
-async function drain(server: Server): Promise<void> {
-  let gone = false;
-  const closed = new Promise<void>((resolve) => {
-    NetServer.prototype.close.call(server, () => {
-      gone = true;
-      resolve();
-    });
-  });
-  for (let waited = 0; !gone; waited += 20) {
-    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 20))]);
-    if (waited >= LINGER_MS) server.closeIdleConnections();
-  }
 }

@@ -39,7 +39,6 @@ export function readJson(request: IncomingMessage, limit: number): Promise<unkno
     if (declared > limit) return tooMuch();
     request.on("data", onData);
     request.on("error", () => reject(badInput("the body broke off")));
-    request.on("aborted", () => reject(badInput("the body broke off")));
     request.on("end", () => {
       if (bytes > limit) return;
       const text = chunks === undefined ? (first?.toString("utf8") ?? "") : Buffer.concat(chunks).toString("utf8");

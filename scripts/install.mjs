@@ -21,7 +21,13 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   const npm = process.env.npm_execpath;
   const [command, args] = npm ? [node, [npm, "ci"]] : ["npm", ["ci"]];
   // stdout belongs to the command that follows (`npm start -- --json`); what npm has to say is shown if it fails.
-  const result = spawnSync(command, [...args, "--no-progress", "--loglevel=error"], { cwd: root, encoding: "utf8" });
+  // Native addons (I2C) are built for the bundled Node, whose package brings its headers.
+  const env = { ...process.env, npm_config_nodedir: `${root}node_modules/node-linux-${process.arch}` };
+  const result = spawnSync(command, [...args, "--no-progress", "--loglevel=error"], {
+    cwd: root,
+    encoding: "utf8",
+    env,
+  });
   if (result.status !== 0) {
     process.stderr.write(
       `${result.stdout ?? ""}${result.stderr ?? ""}bijuli: npm ci failed${result.error ? `: ${result.error.message}` : ""}; nothing was started\n`,

@@ -5,7 +5,7 @@ import { defineConfig } from "hardhat/config";
 
 const require = createRequire(import.meta.url);
 
-/** Tests also compile their harnesses and attackers; what `npm start` and a deployment need is `src` alone. */
+/** The tests' attackers are built apart from what `npm start` and a deployment need. */
 const withFixtures = process.env.BIJULI_CONTRACTS_FIXTURES === "1";
 
 /**
@@ -21,7 +21,7 @@ const ofItsTime = {
 export default defineConfig({
   plugins: [hardhatEthers, hardhatNetworkHelpers],
   paths: {
-    sources: withFixtures ? ["src", "test/fixtures"] : ["src"],
+    sources: withFixtures ? ["test/fixtures"] : ["src"],
     artifacts: withFixtures ? "artifacts/fixtures" : "artifacts/release",
     cache: withFixtures ? "cache/fixtures" : "cache/release",
     tests: { solidity: "test/solidity" },

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {AutomationCompatibleInterface} from "@chainlink/contracts/src/v0.8/automation/interfaces/AutomationCompatibleInterface.sol";
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {IEnergyMarket, OracleSeat, PlantSeat, Stage, Terms} from "./interfaces/IEnergyMarket.sol";
 import {IEnergyToken} from "./interfaces/IEnergyToken.sol";
@@ -19,14 +22,15 @@ import {Openings} from "./Openings.sol";
 import {Participants} from "./Participants.sol";
 
 /// @title Clears power networks lot by lot
-/// @notice See SPEC and the interface. Energies in Units (0.1 µkWh), money in wei, prices in wei per kWh.
-contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
+/// @notice The interface says what each function does. Energies in Units (0.1 µkWh), money in wei, prices in wei per kWh.
+contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC165 {
     /// @param authority the AccessManager that says who the regulator is, with which delays
-    constructor(address authority, IMeterRegistry registry_, IEnergyToken token_, address link)
-        MarketBase(token_)
-        LotReadingClient(registry_, link)
-        AccessManaged(authority)
-    {
+    constructor(
+        address authority,
+        IMeterRegistry registry_,
+        IEnergyToken token_,
+        address link
+    ) MarketBase(token_) LotReadingClient(registry_, link) AccessManaged(authority) {
         if (token_.market() != address(this)) revert WrongMarket(address(token_));
     }
 
@@ -45,10 +49,13 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
     /// @notice The regulator's estimate for the plant at `first`, or for the distributor, once `estimateSeconds` after
     /// the lot's end are over. Its later reading, less this, is added to its first open lot.
     /// @param energies Units, 6 bytes big-endian a lot, oldest first
-    function estimate(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata energies)
-        external
-        restricted
-    {
+    function estimate(
+        bytes32 feeder,
+        uint64 lot,
+        Stage stage,
+        uint16 first,
+        bytes calldata energies
+    ) external restricted {
         SupplyStages.estimate(_s, _ticket(0, _opened(feeder, lot), lot, stage, first), energies);
     }
 
@@ -68,11 +75,13 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
         else SupplyStages.take(_s, t, records);
     }
 
-    function _ticket(bytes32 requestId, uint256 number, uint256 lot, Stage stage, uint256 first)
-        private
-        view
-        returns (Ticket memory)
-    {
+    function _ticket(
+        bytes32 requestId,
+        uint256 number,
+        uint256 lot,
+        Stage stage,
+        uint256 first
+    ) private view returns (Ticket memory) {
         return Ticket(registry, token, _lotSeconds, requestId, number, lot, stage, first);
     }
 
@@ -139,22 +148,30 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser {
     }
 
     /// @notice How far a feeder is.
-    function feederOf(bytes32 feeder)
-        external
-        view
-        returns (uint64 openedLot, uint64 clearedLot, uint96 link, bool paused)
-    {
+    function feederOf(
+        bytes32 feeder
+    ) external view returns (uint64 openedLot, uint64 clearedLot, uint96 link, bool paused) {
         Feeder storage f = _feeder(feeder);
         return (f.openedLot, f.clearedLot, f.link, f.paused);
     }
 
     /// @notice The members of a clearing's stage, in the order of their records.
-    function membersOf(bytes32 feeder, uint64 lot, Stage stage)
-        external
-        view
-        returns (bytes32[] memory meterIds, uint32[] memory accounts)
-    {
+    function membersOf(
+        bytes32 feeder,
+        uint64 lot,
+        Stage stage
+    ) external view returns (bytes32[] memory meterIds, uint32[] memory accounts) {
         return MarketViews.membersOf(_s, feeder, lot, stage);
+    }
+
+    /// @inheritdoc IERC165
+    function supportsInterface(bytes4 interfaceId) external pure returns (bool) {
+        return
+            interfaceId == type(IERC165).interfaceId ||
+            interfaceId == type(IERC5267).interfaceId ||
+            interfaceId == type(IMeterUser).interfaceId ||
+            interfaceId == type(AutomationCompatibleInterface).interfaceId ||
+            interfaceId == this.onTokenTransfer.selector;
     }
 
     /// @inheritdoc IMeterUser

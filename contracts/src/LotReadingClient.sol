@@ -105,10 +105,13 @@ abstract contract LotReadingClient is ChainlinkClient {
         return _nonce;
     }
 
-    function _sendRequest(address operator, bytes32 specId, uint256 payment, uint96 purpose, bytes memory data)
-        private
-        returns (bytes32 requestId)
-    {
+    function _sendRequest(
+        address operator,
+        bytes32 specId,
+        uint256 payment,
+        uint96 purpose,
+        bytes memory data
+    ) private returns (bytes32 requestId) {
         uint256 nonce = _nonce;
         _nonce = nonce + 1;
         requestId = keccak256(abi.encodePacked(this, nonce));
@@ -125,27 +128,22 @@ abstract contract LotReadingClient is ChainlinkClient {
     /// @dev Takes an expired request's LINK back from its operator.
     /// @param payment what was paid; the operator holds it against the request
     /// @param expiration as in the operator's OracleRequest event
-    function _cancelRequest(bytes32 requestId, uint256 payment, uint256 expiration)
-        internal
-        returns (uint96 purpose)
-    {
+    function _cancelRequest(bytes32 requestId, uint256 payment, uint256 expiration) internal returns (uint96 purpose) {
         Pending memory pending = _pending[requestId];
         if (pending.operator == address(0)) revert UnknownRequest(requestId);
         delete _pending[requestId];
         emit ChainlinkCancelled(requestId);
-        OperatorInterface(pending.operator).cancelOracleRequest(
-            requestId, payment, this.fulfill.selector, expiration
-        );
+        OperatorInterface(pending.operator).cancelOracleRequest(requestId, payment, this.fulfill.selector, expiration);
         return pending.purpose;
     }
 
     /// @dev Reads and verifies the records of `meterIds` for a run of lots ending with `lot`; never reverts for what
     /// they say.
-    function _verify(bytes32[] memory meterIds, uint64 lot, bytes calldata records)
-        internal
-        view
-        returns (VerifiedReading[] memory readings)
-    {
+    function _verify(
+        bytes32[] memory meterIds,
+        uint64 lot,
+        bytes calldata records
+    ) internal view returns (VerifiedReading[] memory readings) {
         readings = new VerifiedReading[](meterIds.length);
         (bytes32 domain, uint256[] memory keys) = registry.keysAt(meterIds, lot);
         LotRecord.Record memory record;
@@ -182,21 +180,30 @@ abstract contract LotReadingClient is ChainlinkClient {
     }
 
     /// @dev CBOR without the map's delimiters, as Chainlink's nodes expect it; numbers in their shortest form.
-    function _encodeRequest(bytes32 group, uint256 lot, uint256 lots, string memory stage, bytes32[] memory meterIds)
-        private
-        pure
-        returns (bytes memory)
-    {
-        return abi.encodePacked(
+    function _encodeRequest(
+        bytes32 group,
+        uint256 lot,
+        uint256 lots,
+        string memory stage,
+        bytes32[] memory meterIds
+    ) private pure returns (bytes memory) {
+        return
             abi.encodePacked(
-                "\x66feeder\x58\x20", group, "\x63lot", _head(0, lot), "\x64lots", _head(0, lots), "\x65stage"
-            ),
-            _head(0x60, bytes(stage).length),
-            stage,
-            "\x66meters",
-            _head(0x40, 32 * meterIds.length),
-            meterIds
-        );
+                abi.encodePacked(
+                    "\x66feeder\x58\x20",
+                    group,
+                    "\x63lot",
+                    _head(0, lot),
+                    "\x64lots",
+                    _head(0, lots),
+                    "\x65stage"
+                ),
+                _head(0x60, bytes(stage).length),
+                stage,
+                "\x66meters",
+                _head(0x40, 32 * meterIds.length),
+                meterIds
+            );
     }
 
     function _head(uint8 major, uint256 value) private pure returns (bytes memory) {

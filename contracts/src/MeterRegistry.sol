@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {IERC5267} from "@openzeppelin/contracts/interfaces/IERC5267.sol";
+import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IMeterRegistry} from "./interfaces/IMeterRegistry.sol";
@@ -12,7 +14,7 @@ import {ReadingHash} from "./libraries/ReadingHash.sol";
 /// @title The meters that the regulator sealed: who signs for them, from which lot on, and what they can carry
 /// @notice Keys are histories by lot and change only for lots not yet begun. The one exception is a proven
 /// contradiction, which suspends a meter from the next lot that its market has not opened.
-contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
+contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
     /// @notice Capacities stay below this (14 GWh a lot), which leaves each 48-bit energy a spare bit to compare with.
     uint64 public constant MAX_CAPACITY = 2 ** 47 - 1;
     /// @notice A change can be announced this many lots ahead at most, so that a far one cannot block nearer ones.
@@ -45,10 +47,12 @@ contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
     // ------------------------------------------------------------------------------------------ the regulator
 
     /// @inheritdoc IMeterRegistry
-    function registerMeter(address signer, uint64 capacity, LotReading calldata opening, bytes calldata signature)
-        external
-        restricted
-    {
+    function registerMeter(
+        address signer,
+        uint64 capacity,
+        LotReading calldata opening,
+        bytes calldata signature
+    ) external restricted {
         bytes32 meterId = opening.meterId;
         if (meterId == 0) revert ZeroMeterId();
         if (_newest[meterId].exists()) revert MeterAlreadyRegistered(meterId);
@@ -119,6 +123,14 @@ contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
 
     // ------------------------------------------------------------------------------------------ views
 
+    /// @inheritdoc IERC165
+    function supportsInterface(bytes4 interfaceId) external pure returns (bool) {
+        return
+            interfaceId == type(IERC165).interfaceId ||
+            interfaceId == type(IERC5267).interfaceId ||
+            interfaceId == type(IMeterRegistry).interfaceId;
+    }
+
     /// @inheritdoc IMeterRegistry
     function domainSeparator() external view returns (bytes32) {
         return _domainSeparatorV4();
@@ -153,11 +165,10 @@ contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
     }
 
     /// @inheritdoc IMeterRegistry
-    function keysAt(bytes32[] calldata meterIds, uint64 lot)
-        external
-        view
-        returns (bytes32 domain, uint256[] memory keys)
-    {
+    function keysAt(
+        bytes32[] calldata meterIds,
+        uint64 lot
+    ) external view returns (bytes32 domain, uint256[] memory keys) {
         domain = _domainSeparatorV4();
         keys = new uint256[](meterIds.length);
         for (uint256 i = 0; i < meterIds.length; ++i) {
@@ -167,24 +178,30 @@ contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
 
     /// @inheritdoc IMeterRegistry
     function readingDigest(LotReading calldata reading) public view returns (bytes32) {
-        return _hashTypedDataV4(
-            ReadingHash.structHash(
-                reading.meterId,
-                reading.lot,
-                reading.lotSeconds,
-                reading.forward,
-                reading.reverse,
-                reading.quality,
-                reading.energies
-            )
-        );
+        return
+            _hashTypedDataV4(
+                ReadingHash.structHash(
+                    reading.meterId,
+                    reading.lot,
+                    reading.lotSeconds,
+                    reading.forward,
+                    reading.reverse,
+                    reading.quality,
+                    reading.energies
+                )
+            );
     }
 
     /// @inheritdoc IMeterRegistry
     function isValidReading(LotReading calldata reading, bytes calldata signature) external view returns (bool) {
         MeterKey key = _keyAt(reading.meterId, reading.lot);
-        return key.exists() && !key.suspended() && reading.lotSeconds == lotSeconds && reading.energies.length != 0
-            && reading.energies.length % 6 == 0 && MeterSignature.isValid(key.signer(), readingDigest(reading), signature);
+        return
+            key.exists() &&
+            !key.suspended() &&
+            reading.lotSeconds == lotSeconds &&
+            reading.energies.length != 0 &&
+            reading.energies.length % 6 == 0 &&
+            MeterSignature.isValid(key.signer(), readingDigest(reading), signature);
     }
 
     // ------------------------------------------------------------------------------------------ inside
@@ -240,11 +257,11 @@ contract MeterRegistry is IMeterRegistry, AccessManaged, EIP712 {
 
     /// @dev The newest lot's end at which the two differ. Registers are compared modulo 2^64: an honest meter's never
     /// run below zero, so it signs no two readings that differ in this.
-    function _contradiction(bytes32 meterId, Testimony calldata a, Testimony calldata b)
-        private
-        pure
-        returns (uint64 lot, uint64 registerA, uint64 registerB)
-    {
+    function _contradiction(
+        bytes32 meterId,
+        Testimony calldata a,
+        Testimony calldata b
+    ) private pure returns (uint64 lot, uint64 registerA, uint64 registerB) {
         if (a.lot == b.lot && a.reverse != b.reverse) return (a.lot, a.reverse, b.reverse);
         lot = a.lot < b.lot ? a.lot : b.lot;
         uint256 lastA = a.lot - lot;

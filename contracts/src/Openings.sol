@@ -21,8 +21,7 @@ abstract contract Openings is MarketBase {
 
     /// @inheritdoc IEnergyMarket
     function requestStage(bytes32 feeder, uint64 lot, Stage stage, uint16 first) external {
-        (Requests.Request memory request, bool free) =
-            Requests.again(_s, feeder, lot, stage, first, _nextNonce());
+        (Requests.Request memory request, bool free) = Requests.again(_s, feeder, lot, stage, first, _nextNonce());
         if (!free && request.payment != 0) {
             // beyond the free ones, who wants it pays it
             _link.transferFrom(msg.sender, address(this), request.payment);
@@ -66,7 +65,7 @@ abstract contract Openings is MarketBase {
         uint96 purpose = _cancelRequest(requestId, payment, expiration);
         _takingLinkBack = false;
         uint256 arrived = _link.balanceOf(address(this)) - before;
-        (uint256 number,,,) = Purpose.unpack(purpose);
+        (uint256 number, , , ) = Purpose.unpack(purpose);
         bytes32 feeder = _s.feederIds[uint24(number)];
         _s.feeders[feeder].link += uint96(arrived);
         emit LinkFunded(feeder, msg.sender, arrived);

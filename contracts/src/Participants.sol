@@ -88,7 +88,9 @@ abstract contract Participants is MarketBase, EIP712 {
 
     /// @notice Who an account is. `firstLot` is the first lot it takes part in (0: not listed), `endLot` the first one
     /// it takes no part in any more (0: it is in).
-    function accountOf(uint32 account)
+    function accountOf(
+        uint32 account
+    )
         external
         view
         returns (
@@ -108,11 +110,9 @@ abstract contract Participants is MarketBase, EIP712 {
     /// @notice How far an account's meter is cleared: the last lot cleared, the forward register there in Units (0 while
     /// `fresh`: the first reading says it), the money below one wei in 10^-7 wei, and the Units that a late reading left
     /// to be added to the next lots.
-    function cursorOf(uint32 account)
-        external
-        view
-        returns (uint64 cursor, uint64 register, uint32 remainder, int128 carried, bool fresh)
-    {
+    function cursorOf(
+        uint32 account
+    ) external view returns (uint64 cursor, uint64 register, uint32 remainder, int128 carried, bool fresh) {
         Account storage a = Participation.known(_s, account);
         AccountWord word = a.word;
         return (

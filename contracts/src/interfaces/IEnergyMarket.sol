@@ -161,7 +161,13 @@ interface IEnergyMarket {
     event CapacityExceeded(bytes32 indexed feeder, bytes32 indexed meterId, uint64 indexed lot, uint256 cut);
     event Estimated(bytes32 indexed feeder, bytes32 indexed meterId, uint64 indexed lot, bytes energies);
     /// @param carried what is still to be added to (or taken off) the meter's next lots, in Units
-    event Corrected(bytes32 indexed feeder, bytes32 indexed meterId, uint64 indexed lot, int256 correction, int256 carried);
+    event Corrected(
+        bytes32 indexed feeder,
+        bytes32 indexed meterId,
+        uint64 indexed lot,
+        int256 correction,
+        int256 carried
+    );
 
     // ---------------------------------------------------------------- accounts
     event Joined(

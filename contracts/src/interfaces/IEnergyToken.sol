@@ -6,7 +6,13 @@ pragma solidity ^0.8.28;
 interface IEnergyToken {
     /// @notice Mints `amount` (in 10^-18 kWh, a multiple of 10^11) to a meter's account; the market only.
     function mint(address account, uint256 amount) external;
-    function operatorSend(address sender, address recipient, uint256 amount, bytes calldata data, bytes calldata operatorData) external;
+    function operatorSend(
+        address sender,
+        address recipient,
+        uint256 amount,
+        bytes calldata data,
+        bytes calldata operatorData
+    ) external;
     function operatorBurn(address account, uint256 amount, bytes calldata data, bytes calldata operatorData) external;
     function market() external view returns (address);
     function totalSupply() external view returns (uint256);

@@ -77,7 +77,12 @@ interface IMeterRegistry {
     function domainSeparator() external view returns (bytes32);
 
     /// @notice Registers a meter with the registers it starts from, signed by itself (the reading of the lot before its first).
-    function registerMeter(address signer, uint64 capacity, LotReading calldata opening, bytes calldata signature) external;
+    function registerMeter(
+        address signer,
+        uint64 capacity,
+        LotReading calldata opening,
+        bytes calldata signature
+    ) external;
     function rotateSigner(bytes32 meterId, address signer, uint64 fromLot) external;
     function setCapacity(bytes32 meterId, uint64 capacity, uint64 fromLot) external;
     function suspend(bytes32 meterId, uint64 fromLot) external;
@@ -93,7 +98,10 @@ interface IMeterRegistry {
     function capacityAt(bytes32 meterId, uint64 lot) external view returns (uint64);
 
     /// @notice What a page needs, in one call: the packed key of each meter in force at `lot` (see MeterKey), 0 where there is none.
-    function keysAt(bytes32[] calldata meterIds, uint64 lot) external view returns (bytes32 domain, uint256[] memory keys);
+    function keysAt(
+        bytes32[] calldata meterIds,
+        uint64 lot
+    ) external view returns (bytes32 domain, uint256[] memory keys);
 
     /// @notice The EIP-712 digest of a reading.
     function readingDigest(LotReading calldata reading) external view returns (bytes32);

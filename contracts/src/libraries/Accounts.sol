@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Account, Claim, Debt, MarketState} from "../MarketState.sol";
 import {IEnergyMarket} from "../interfaces/IEnergyMarket.sol";
-import {AccountWord, AccountWordLib} from "./AccountWord.sol";
+import {AccountWordLib} from "./AccountWord.sol";
 
 /// @title Money between accounts: credits, arrears, and the claims of several creditors
 /// @notice All in wei. Ether in the market = Σ balances + Σ pots. An account in arrears has no balance. Every step costs
@@ -66,11 +66,11 @@ library Accounts {
     }
 
     /// @notice What a creditor could collect now, and what it is still owed.
-    function claimOf(MarketState storage s, uint256 debtor, uint256 creditor)
-        internal
-        view
-        returns (uint256 collectable, uint256 outstanding)
-    {
+    function claimOf(
+        MarketState storage s,
+        uint256 debtor,
+        uint256 creditor
+    ) internal view returns (uint256 collectable, uint256 outstanding) {
         Debt storage debt = s.accounts[debtor].debt;
         Claim storage claim = s.claims[(debtor << 32) | creditor];
         if (claim.amount != 0) {

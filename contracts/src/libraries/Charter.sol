@@ -152,11 +152,10 @@ library Charter {
         return (uint32(_word(charter, 64) >> 8), bytes32(_word(charter, 96)));
     }
 
-    function plantAt(bytes memory charter, uint256 index)
-        internal
-        pure
-        returns (bytes32 meterId, uint32 account, uint64 pricePerKWh)
-    {
+    function plantAt(
+        bytes memory charter,
+        uint256 index
+    ) internal pure returns (bytes32 meterId, uint32 account, uint64 pricePerKWh) {
         uint256 at = _PLANTS_AT + index * _PLANT_BYTES;
         meterId = bytes32(_word(charter, at));
         uint256 tail = _word(charter, at + 32);
@@ -165,11 +164,11 @@ library Charter {
     }
 
     /// @notice The consumers `first` … `first + count − 1`.
-    function consumersAt(bytes memory charter, uint256 first, uint256 count)
-        internal
-        view
-        returns (bytes32[] memory meterIds, uint32[] memory accounts)
-    {
+    function consumersAt(
+        bytes memory charter,
+        uint256 first,
+        uint256 count
+    ) internal view returns (bytes32[] memory meterIds, uint32[] memory accounts) {
         meterIds = new bytes32[](count);
         accounts = new uint32[](count);
         uint256 total = consumers(charter);

@@ -52,11 +52,13 @@ library ClearingMath {
     /// @param received the distributor's energy
     /// @param waived true where an estimate took part
     /// @return price what the consumers pay, wei per kWh, rounded down
-    function pricePerKWhDown(uint256 sent, uint256 value, uint256 received, Tariff memory tariff, bool waived)
-        internal
-        pure
-        returns (uint256 price)
-    {
+    function pricePerKWhDown(
+        uint256 sent,
+        uint256 value,
+        uint256 received,
+        Tariff memory tariff,
+        bool waived
+    ) internal pure returns (uint256 price) {
         if (sent == 0) return 0;
         uint256 factor = factorWad(excessWad(lossWadUp(sent, received), tariff, waived), tariff);
         unchecked {

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {Deferral, IEnergyMarket, Refusal, Stage} from "../interfaces/IEnergyMarket.sol";
+import {Deferral, IEnergyMarket, Refusal} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
-import {Account, Clearing, MarketState, Progress} from "../MarketState.sol";
+import {Clearing, MarketState, Progress} from "../MarketState.sol";
 import {Accounts} from "./Accounts.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
 import {ClearingMath} from "./ClearingMath.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {Deliveries, Delivery, Ticket} from "./Deliveries.sol";
-import {EnergyShelf} from "./EnergyShelf.sol";
 import {LotLanes} from "./LotLanes.sol";
 import {LotRecord} from "./LotRecord.sol";
 import {MeterKey} from "./MeterKey.sol";
@@ -45,7 +44,7 @@ library ConsumerStage {
     uint256 private constant _GAS_SLOW = 150_000;
 
     /// @notice Takes records for a page of consumers.
-    function take(MarketState storage s, Ticket memory t, bytes calldata records) external {
+    function take(MarketState storage s, Ticket calldata t, bytes calldata records) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         Delivery memory d = Deliveries.begin(s, t, c, records);
         if (c.stage < Progress.CONSUMERS) return Deliveries.defer(d, Deferral.OutOfTurn);
@@ -54,7 +53,7 @@ library ConsumerStage {
     }
 
     /// @notice Closes a clearing whose grace time is over: what nobody used is burned.
-    function close(MarketState storage s, Ticket memory t, bytes32 feeder) external {
+    function close(MarketState storage s, Ticket calldata t, bytes32 feeder) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         uint64 lot = uint64(t.lot);
         if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
@@ -94,10 +93,12 @@ library ConsumerStage {
         if (outOfGas) Deliveries.defer(d, Deferral.OutOfGas);
     }
 
-    function _takeEach(MarketState storage s, Delivery memory d, PageSums memory sums, uint32[] memory accounts)
-        private
-        returns (bool outOfGas)
-    {
+    function _takeEach(
+        MarketState storage s,
+        Delivery memory d,
+        PageSums memory sums,
+        uint32[] memory accounts
+    ) private returns (bool outOfGas) {
         uint256 least = _GAS_PAGE_END + _GAS_CONSUMER + (sums.perConsumer ? _GAS_TOKENS : 0);
         for (uint256 i = 0; i < d.count; ++i) {
             uint256 next = LotRecord.read(d.record, d.at, d.end);
@@ -118,7 +119,11 @@ library ConsumerStage {
         }
     }
 
-    function _takeConsumer(MarketState storage s, Delivery memory d, PageSums memory sums) private returns (Refusal refusal, bool outOfGas) {
+    function _takeConsumer(
+        MarketState storage s,
+        Delivery memory d,
+        PageSums memory sums
+    ) private returns (Refusal refusal, bool outOfGas) {
         MeterKey key = MeterKey.wrap(d.keys[d.index]);
         uint256 energy;
         uint256 product;
@@ -139,10 +144,13 @@ library ConsumerStage {
     }
 
     /// @dev Takes what a sum of energy · price comes to from the account at hand; what it cannot pay becomes arrears.
-    function _charge(MarketState storage s, Delivery memory d, PageSums memory sums, uint32 creditor, uint256 product)
-        private
-        returns (uint256 charged)
-    {
+    function _charge(
+        MarketState storage s,
+        Delivery memory d,
+        PageSums memory sums,
+        uint32 creditor,
+        uint256 product
+    ) private returns (uint256 charged) {
         AccountWord word = d.word;
         uint256 rest;
         (charged, rest) = ClearingMath.moneyDown(product, word.remainder());
@@ -172,14 +180,24 @@ library ConsumerStage {
 
     function _useTokens(Delivery memory d, bytes32 distributorMeter, uint256 units) private {
         address consumer = Deliveries.accountOfMeter(d.meterIds[d.index]);
-        d.token.operatorSend(Deliveries.accountOfMeter(distributorMeter), consumer, units * Deliveries.TOKEN_PER_UNIT, "", "");
+        d.token.operatorSend(
+            Deliveries.accountOfMeter(distributorMeter),
+            consumer,
+            units * Deliveries.TOKEN_PER_UNIT,
+            "",
+            ""
+        );
         d.token.operatorBurn(consumer, units * Deliveries.TOKEN_PER_UNIT, "", "");
     }
 
     /// @dev The careful way, for a consumer that catches up over several clearings or is cut to its capacity: lot by
     /// lot, each at the price of its clearing, paid to the distributor of its time.
     /// @return finished false, and nothing changed, when the gas does not suffice
-    function _chargeSlowly(MarketState storage s, Delivery memory d, PageSums memory sums) private returns (bool finished) {
+    function _chargeSlowly(
+        MarketState storage s,
+        Delivery memory d,
+        PageSums memory sums
+    ) private returns (bool finished) {
         if (gasleft() < _GAS_PAGE_END + _GAS_SLOW + d.lag * _GAS_SLOW_LOT) return false;
         uint256[] memory ends = _clearingsBack(s, d, d.lot - d.lag + 1);
         if (gasleft() < _GAS_PAGE_END + ends.length * (_GAS_SLOW + _GAS_TOKENS) + d.lag * _GAS_SLOW_LOT) return false;
@@ -199,15 +217,16 @@ library ConsumerStage {
         }
         s.accounts[d.account].word = Deliveries.watchReserve(d.account, d.word, sums.reserve);
         emit IEnergyMarket.ConsumerCleared(d.feeder, d.meterIds[d.index], uint64(d.lot), totals[0], totals[1]);
-        if (totals[2] != 0) emit IEnergyMarket.CapacityExceeded(d.feeder, d.meterIds[d.index], uint64(d.lot), totals[2]);
+        if (totals[2] != 0)
+            emit IEnergyMarket.CapacityExceeded(d.feeder, d.meterIds[d.index], uint64(d.lot), totals[2]);
         return true;
     }
 
-    function _billSlowly(Delivery memory d, Clearing storage c, uint256[4] memory totals)
-        private
-        view
-        returns (uint256 energy, uint256 product)
-    {
+    function _billSlowly(
+        Delivery memory d,
+        Clearing storage c,
+        uint256[4] memory totals
+    ) private view returns (uint256 energy, uint256 product) {
         uint256[] memory prices = PriceList.read(c);
         for (uint256 i = 0; i < prices.length; ++i) {
             (uint256 e, uint256 cut) = Deliveries.capped(d, totals[3]++);
@@ -217,7 +236,8 @@ library ConsumerStage {
         }
     }
 
-    function _chargeEarlier(MarketState storage s, 
+    function _chargeEarlier(
+        MarketState storage s,
         Delivery memory d,
         PageSums memory sums,
         Clearing storage c,
@@ -242,9 +262,14 @@ library ConsumerStage {
     }
 
     /// @dev The last lots of the clearings from this one back to the one that holds `from`.
-    function _clearingsBack(MarketState storage s, Delivery memory d, uint256 from) private view returns (uint256[] memory ends) {
+    function _clearingsBack(
+        MarketState storage s,
+        Delivery memory d,
+        uint256 from
+    ) private view returns (uint256[] memory ends) {
         uint256 n = 1;
-        for (uint256 first = d.firstLot; first > from; ++n) first = Deliveries.clearing(s, d.number, first - 1).firstLot;
+        for (uint256 first = d.firstLot; first > from; ++n)
+            first = Deliveries.clearing(s, d.number, first - 1).firstLot;
         ends = new uint256[](n);
         uint256 lot = d.lot;
         for (uint256 k = 0; k < n; ++k) {

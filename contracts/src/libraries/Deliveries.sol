@@ -59,11 +59,12 @@ library Deliveries {
 
     uint256 internal constant TOKEN_PER_UNIT = 10 ** 11;
 
-    function begin(MarketState storage s, Ticket memory t, Clearing storage c, bytes calldata records)
-        internal
-        view
-        returns (Delivery memory d)
-    {
+    function begin(
+        MarketState storage s,
+        Ticket calldata t,
+        Clearing storage c,
+        bytes calldata records
+    ) internal view returns (Delivery memory d) {
         d.charter = CodeStore.read(s.charters[(t.number << 16) | c.charter].code);
         d.registry = t.registry;
         d.token = t.token;

@@ -28,7 +28,11 @@ library EnergyShelf {
             mstore(0, shelf.slot)
             let slot := keccak256(0, 32)
             let at := add(packed, 32)
-            for { let end := add(at, mload(packed)) } lt(at, end) { at := add(at, 32) } {
+            for {
+                let end := add(at, mload(packed))
+            } lt(at, end) {
+                at := add(at, 32)
+            } {
                 sstore(slot, mload(at))
                 slot := add(slot, 1)
             }
@@ -61,7 +65,11 @@ library EnergyShelf {
             from := add(at, 1)
             let end := add(from, mul(width, lots))
             mstore(at, word)
-            for { at := add(at, 32) } lt(at, end) { at := add(at, 32) } {
+            for {
+                at := add(at, 32)
+            } lt(at, end) {
+                at := add(at, 32)
+            } {
                 slot := add(slot, 1)
                 mstore(at, sload(slot))
             }
@@ -75,10 +83,16 @@ library EnergyShelf {
         assembly ("memory-safe") {
             let all := 0
             let from := add(energies, 32)
-            for { let end := add(from, mul(6, lots)) } lt(from, end) { from := add(from, 6) } {
+            for {
+                let end := add(from, mul(6, lots))
+            } lt(from, end) {
+                from := add(from, 6)
+            } {
                 all := or(all, shr(208, mload(from)))
             }
-            for {} shr(shl(3, width), all) {} { width := add(width, 1) }
+            for {} shr(shl(3, width), all) {} {
+                width := add(width, 1)
+            }
         }
         packed = new bytes(1 + width * lots);
         assembly ("memory-safe") {
@@ -88,7 +102,11 @@ library EnergyShelf {
             let shift := sub(256, shl(3, width))
             let from := add(energies, 32)
             // whole words: the last ones run past the end, into memory that is not yet claimed
-            for { let end := add(from, mul(6, lots)) } lt(from, end) { from := add(from, 6) } {
+            for {
+                let end := add(from, mul(6, lots))
+            } lt(from, end) {
+                from := add(from, 6)
+            } {
                 mstore(to, shl(shift, shr(208, mload(from))))
                 to := add(to, width)
             }

@@ -133,8 +133,7 @@ library FeederCharters {
         if (draft.distributor == 0) revert IMarketErrors.NotChartered(feeder);
         if (removed.length == 0) revert IMarketErrors.ZeroAmount();
         uint256 total = draft.consumers;
-        (bytes32[] memory meters, uint32[] memory accounts) =
-            Charter.consumersAt(_newestCode(s, feeder), 0, total);
+        (bytes32[] memory meters, uint32[] memory accounts) = Charter.consumersAt(_newestCode(s, feeder), 0, total);
         bool[] memory dirty = new bool[](draft.chunks.length);
         for (uint256 i = 0; i < removed.length; ++i) {
             uint256 at = 0;
@@ -176,7 +175,7 @@ library FeederCharters {
         uint64 fromLot = uint64(block.timestamp / registry.lotSeconds()) + 1;
         CharterRef storage ref = _newest(s, s.feeders[feeder]);
         if (fromLot < ref.fromLot) fromLot = ref.fromLot;
-        (uint32 distributor,) = Charter.distributor(CodeStore.read(ref.code));
+        (uint32 distributor, ) = Charter.distributor(CodeStore.read(ref.code));
         if (distributor == 0) {
             // the feeder has ended: nothing to rewrite
             fromLot = ref.fromLot;
@@ -225,11 +224,12 @@ library FeederCharters {
     }
 
     /// @dev The newest charter as a draft, after checking that one may be made for `fromLot`.
-    function _edit(MarketState storage s, IMeterRegistry registry, bytes32 feeder, uint64 fromLot)
-        private
-        view
-        returns (Charter.Draft memory draft)
-    {
+    function _edit(
+        MarketState storage s,
+        IMeterRegistry registry,
+        bytes32 feeder,
+        uint64 fromLot
+    ) private view returns (Charter.Draft memory draft) {
         Feeder storage f = _known(s, feeder);
         uint64 firstFree = uint64(block.timestamp / registry.lotSeconds()) + 1;
         if (fromLot < firstFree) revert IMarketErrors.LotBegun(fromLot, firstFree);
@@ -260,14 +260,22 @@ library FeederCharters {
         ref.code = Charter.write(draft);
         ref.fromLot = uint40(fromLot);
         emit IEnergyMarket.Chartered(
-            draft.feeder, fromLot, count - 1, draft.terms, draft.distributor, draft.plants, draft.consumers
+            draft.feeder,
+            fromLot,
+            count - 1,
+            draft.terms,
+            draft.distributor,
+            draft.plants,
+            draft.consumers
         );
     }
 
-    function _seat(MarketState storage s, Charter.Draft memory draft, uint32 account, Role role)
-        private
-        returns (bytes32 meterId)
-    {
+    function _seat(
+        MarketState storage s,
+        Charter.Draft memory draft,
+        uint32 account,
+        Role role
+    ) private returns (bytes32 meterId) {
         (IMeterRegistry registry, uint64 fromLot) = (draft.registry, draft.fromLot);
         Account storage a = s.accounts[account];
         meterId = a.meterId;
@@ -284,7 +292,7 @@ library FeederCharters {
         }
         s.seats[meterId] = account;
         a.firstLot = uint40(fromLot);
-        (uint64 lot, uint64 forward,) = registry.openingOf(meterId);
+        (uint64 lot, uint64 forward, ) = registry.openingOf(meterId);
         AccountWord word = a.word.withReading(fromLot - 1, lot == fromLot - 1 ? forward : 0);
         a.word = lot == fromLot - 1 ? word : word.set(AccountWordLib.FRESH);
     }
@@ -294,14 +302,18 @@ library FeederCharters {
     }
 
     /// @dev The list's last chunk, if it is not full, with room for more.
-    function _extended(MarketState storage s, bytes32 feeder, uint256 before, uint256 total)
-        private
-        view
-        returns (bytes32[] memory meters, uint32[] memory accounts)
-    {
+    function _extended(
+        MarketState storage s,
+        bytes32 feeder,
+        uint256 before,
+        uint256 total
+    ) private view returns (bytes32[] memory meters, uint32[] memory accounts) {
         uint256 kept = (before / Charter.CHUNK) * Charter.CHUNK;
-        (bytes32[] memory tailMeters, uint32[] memory tailAccounts) =
-            Charter.consumersAt(_newestCode(s, feeder), kept, before - kept);
+        (bytes32[] memory tailMeters, uint32[] memory tailAccounts) = Charter.consumersAt(
+            _newestCode(s, feeder),
+            kept,
+            before - kept
+        );
         meters = new bytes32[](total);
         accounts = new uint32[](total);
         for (uint256 i = kept; i < before; ++i) {

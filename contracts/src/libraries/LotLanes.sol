@@ -10,6 +10,7 @@ library LotLanes {
     uint256 private constant _LANES_96 = 0xffffffffffff000000000000ffffffffffff000000000000ffffffffffff;
     uint256 private constant _ONES = 0x1000000000001000000000001000000000001000000000001;
     uint256 private constant _TOP_BITS = _ONES << 47;
+    uint256 private constant _LANE = 2 ** 48 - 1;
 
     /// @notice The table that `bill` takes: a word a lot, zero for the lanes after the last one.
     /// @param prices one a lot, oldest first
@@ -31,45 +32,55 @@ library LotLanes {
     /// @return energy Σ e
     /// @return product Σ e · p
     /// @return over whether any lot exceeds the capacity; then the caller cuts lot by lot
-    function bill(uint256 offset, uint256 lots, uint256[] memory q, uint256 capacity)
-        internal
-        pure
-        returns (uint256 energy, uint256 product, bool over)
-    {
-        uint256 lanes96 = _LANES_96;
-        uint256 tops = _TOP_BITS;
-        uint256 limit = (capacity * _ONES) | tops;
+    function bill(
+        uint256 offset,
+        uint256 lots,
+        uint256[] memory q,
+        uint256 capacity
+    ) internal pure returns (uint256 energy, uint256 product, bool over) {
+        uint256 all;
         assembly ("memory-safe") {
             let entry := add(q, 32)
-            let flags := 0
-            let sums := 0
-            for {} lots {} {
-                let w := shr(16, calldataload(offset))
-                // behind the last lot the word holds what comes next: blank it
-                switch lt(lots, 5)
-                case 0 {
-                    lots := sub(lots, 5)
-                }
-                default {
-                    let blank := mul(48, sub(5, lots))
-                    w := shl(blank, shr(blank, w))
-                    lots := 0
-                }
+            let end := add(offset, mul(30, div(lots, 5)))
+            for {} lt(offset, end) {
                 offset := add(offset, 30)
-                sums := add(sums, add(and(w, lanes96), and(shr(48, w), lanes96)))
-                // a lane's top bit stays in limit − w exactly when the energy is within the capacity
-                flags := or(flags, or(and(w, tops), and(not(sub(limit, w)), tops)))
-                product := add(product, mul(shr(192, w), mload(entry)))
-                product := add(product, mul(shr(144, w), mload(add(entry, 32))))
-                product := add(product, mul(shr(96, w), mload(add(entry, 64))))
-                product := add(product, mul(shr(48, w), mload(add(entry, 96))))
-                product := add(product, mul(w, mload(add(entry, 128))))
+            } {
+                let w := shr(16, calldataload(offset))
+                energy := add(energy, w)
+                all := or(all, w)
+                product := add(
+                    add(
+                        add(mul(shr(192, w), mload(entry)), mul(shr(144, w), mload(add(entry, 32)))),
+                        add(mul(shr(96, w), mload(add(entry, 64))), mul(shr(48, w), mload(add(entry, 96))))
+                    ),
+                    add(mul(w, mload(add(entry, 128))), product)
+                )
                 entry := add(entry, 160)
             }
-            over := iszero(iszero(flags))
-            let lane := 0xffffffffffffffffffffffff
-            energy := add(and(sums, lane), add(and(shr(96, sums), lane), shr(192, sums)))
+            let rest := mod(lots, 5)
+            if rest {
+                // behind the last lot the word holds what comes next: blank it
+                let blank := mul(48, sub(5, rest))
+                let w := shl(blank, shr(add(16, blank), calldataload(offset)))
+                energy := add(energy, w)
+                all := or(all, w)
+                for {
+                    let shift := 192
+                } rest {
+                    rest := sub(rest, 1)
+                } {
+                    product := add(product, mul(shr(shift, w), mload(entry)))
+                    shift := sub(shift, 48)
+                    entry := add(entry, 32)
+                }
+            }
         }
+        // No lane exceeds the lanes' or, so mostly it tells that none exceeds the capacity. The words were added as they
+        // are, and 2^48 ≡ 1 modulo 2^48 − 1: while no sum can reach that, the remainder is the lanes' sum.
+        uint256 highest = _highest(all);
+        if (highest <= capacity && highest * lots < _LANE) return (energy % _LANE, product, false);
+        offset -= 30 * (lots / 5);
+        (energy, over) = sum(offset, lots, capacity);
     }
 
     /// @notice The same without prices: the energy of some lots, and whether one exceeds the capacity.
@@ -101,6 +112,13 @@ library LotLanes {
         }
     }
 
+    /// @dev The or of five lanes, which none of them exceeds.
+    function _highest(uint256 all) private pure returns (uint256) {
+        unchecked {
+            return (all | (all >> 48) | (all >> 96) | (all >> 144) | (all >> 192)) & _LANE;
+        }
+    }
+
     /// @notice The energy of the lot `index` of a run that starts at `offset` in calldata.
     function at(uint256 offset, uint256 index) internal pure returns (uint256 energy) {
         assembly ("memory-safe") {
@@ -109,11 +127,12 @@ library LotLanes {
     }
 
     /// @notice The twin of `bill` as one would write it down.
-    function plain(uint256 offset, uint256 lots, uint256[] memory prices, uint256 capacity)
-        internal
-        pure
-        returns (uint256 energy, uint256 product, bool over)
-    {
+    function plain(
+        uint256 offset,
+        uint256 lots,
+        uint256[] memory prices,
+        uint256 capacity
+    ) internal pure returns (uint256 energy, uint256 product, bool over) {
         for (uint256 i = 0; i < lots; ++i) {
             uint256 e = at(offset, i);
             energy += e;

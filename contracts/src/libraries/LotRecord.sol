@@ -72,11 +72,13 @@ library LotRecord {
     }
 
     /// @notice The digest that the meter signed for this record.
-    function digest(Record memory record, bytes32 domain, bytes32 meterId, uint256 lot, uint256 lotSeconds)
-        internal
-        pure
-        returns (bytes32 value)
-    {
+    function digest(
+        Record memory record,
+        bytes32 domain,
+        bytes32 meterId,
+        uint256 lot,
+        uint256 lotSeconds
+    ) internal pure returns (bytes32 value) {
         bytes32 typeHash = ReadingHash.TYPE_HASH;
         assembly ("memory-safe") {
             // works in free memory without claiming it: a page hashes hundreds of records

@@ -44,11 +44,11 @@ library MarketViews {
         revert IMarketErrors.UnknownClearing(feeder, lot);
     }
 
-    function clearingOf(MarketState storage s, bytes32 feeder, uint64 lot)
-        external
-        view
-        returns (ClearingView memory v)
-    {
+    function clearingOf(
+        MarketState storage s,
+        bytes32 feeder,
+        uint64 lot
+    ) external view returns (ClearingView memory v) {
         Clearing storage c = _clearing(s, feeder, lot);
         v.firstLot = c.firstLot;
         v.lots = c.lots;
@@ -64,11 +64,12 @@ library MarketViews {
         v.overdrawn = v.used - v.delivered;
     }
 
-    function membersOf(MarketState storage s, bytes32 feeder, uint64 lot, Stage stage)
-        external
-        view
-        returns (bytes32[] memory meterIds, uint32[] memory accounts)
-    {
+    function membersOf(
+        MarketState storage s,
+        bytes32 feeder,
+        uint64 lot,
+        Stage stage
+    ) external view returns (bytes32[] memory meterIds, uint32[] memory accounts) {
         Clearing storage c = _clearing(s, feeder, lot);
         bytes memory charter = CodeStore.read(s.charters[(uint256(s.feeders[feeder].number) << 16) | c.charter].code);
         if (stage == Stage.Consumers) return charter.consumersAt(0, charter.consumers());
@@ -76,7 +77,7 @@ library MarketViews {
         meterIds = new bytes32[](count);
         accounts = new uint32[](count);
         if (stage == Stage.Distributor) (accounts[0], meterIds[0]) = charter.distributor();
-        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i],) = charter.plantAt(i);
+        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i], ) = charter.plantAt(i);
     }
 
     function _number(MarketState storage s, bytes32 feeder) private view returns (uint256 number) {

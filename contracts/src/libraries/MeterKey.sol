@@ -12,11 +12,19 @@ library MeterKeyLib {
     uint256 private constant _SUSPENDED = 1 << 248;
     uint256 private constant _LOT_MASK = (1 << 40) - 1;
 
-    function pack(address signer_, uint64 capacity_, uint64 fromLot_, bool suspended_) internal pure returns (MeterKey) {
-        return MeterKey.wrap(
-            uint256(uint160(signer_)) | (uint256(capacity_) << 160) | (uint256(fromLot_) << 208)
-                | (suspended_ ? _SUSPENDED : 0)
-        );
+    function pack(
+        address signer_,
+        uint64 capacity_,
+        uint64 fromLot_,
+        bool suspended_
+    ) internal pure returns (MeterKey) {
+        return
+            MeterKey.wrap(
+                uint256(uint160(signer_)) |
+                    (uint256(capacity_) << 160) |
+                    (uint256(fromLot_) << 208) |
+                    (suspended_ ? _SUSPENDED : 0)
+            );
     }
 
     function exists(MeterKey key) internal pure returns (bool) {

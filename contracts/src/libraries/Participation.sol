@@ -5,7 +5,7 @@ import {IEnergyMarket, Role} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {Account, Feeder, MarketState} from "../MarketState.sol";
 import {Accounts} from "./Accounts.sol";
-import {AccountWord, AccountWordLib} from "./AccountWord.sol";
+import {AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {MeterSignature} from "./MeterSignature.sol";
@@ -37,9 +37,13 @@ library Participation {
     }
 
     /// @param digest what the owner must have signed
-    function useConsent(MarketState storage s, address owner, bytes32 digest, uint256 deadline, bytes calldata signature)
-        external
-    {
+    function useConsent(
+        MarketState storage s,
+        address owner,
+        bytes32 digest,
+        uint256 deadline,
+        bytes calldata signature
+    ) external {
         if (block.timestamp > deadline) revert IMarketErrors.ConsentExpired(deadline);
         if (s.consentsUsed[digest]) revert IMarketErrors.ConsentUsed(digest);
         if (!MeterSignature.isValid(owner, digest, signature)) revert IMarketErrors.BadConsent(owner);
@@ -54,9 +58,13 @@ library Participation {
         a.word = a.word.unset(AccountWordLib.LOW);
     }
 
-    function withdraw(MarketState storage s, uint256 lotSeconds, uint32 account, address payable to, uint256 amount)
-        external
-    {
+    function withdraw(
+        MarketState storage s,
+        uint256 lotSeconds,
+        uint32 account,
+        address payable to,
+        uint256 amount
+    ) external {
         Account storage a = known(s, account);
         if (a.owner != msg.sender) revert IMarketErrors.NotOwner(account, msg.sender);
         if (to == address(0)) revert IMarketErrors.ZeroAddress();
@@ -68,7 +76,7 @@ library Participation {
         if (amount > free) revert IMarketErrors.ReserveKept(account, free, amount);
         a.word = a.word.withBalance(balance - amount);
         emit IEnergyMarket.Withdrawn(account, to, amount);
-        (bool taken,) = to.call{value: amount}("");
+        (bool taken, ) = to.call{value: amount}("");
         if (!taken) revert IMarketErrors.EtherNotTaken(to, amount);
     }
 

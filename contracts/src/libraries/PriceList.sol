@@ -30,7 +30,11 @@ library PriceList {
             let to := add(code, 32)
             let shift := sub(256, shl(3, width))
             // each write is a whole word, so the last ones run past the end: into memory that is not yet claimed
-            for { let i := 0 } lt(i, lots) { i := add(i, 1) } {
+            for {
+                let i := 0
+            } lt(i, lots) {
+                i := add(i, 1)
+            } {
                 mstore(to, shl(shift, mload(from)))
                 from := add(from, 32)
                 to := add(to, width)
@@ -58,7 +62,11 @@ library PriceList {
             let shift := sub(256, shl(3, width))
             let from := add(code, 32)
             let to := add(prices, 32)
-            for { let i := 0 } lt(i, lots) { i := add(i, 1) } {
+            for {
+                let i := 0
+            } lt(i, lots) {
+                i := add(i, 1)
+            } {
                 mstore(to, shr(shift, mload(from)))
                 from := add(from, width)
                 to := add(to, 32)
@@ -76,16 +84,29 @@ library PriceList {
         assembly ("memory-safe") {
             let width := shr(160, packed)
             let shift := sub(256, shl(3, width))
-            // from the newest to the oldest: the price after each, which the first of a group's end has none of
-            let from := add(add(code, 32), mul(width, lots))
-            let next := 0
-            for { let i := lots } i {} {
-                if iszero(mod(i, 5)) { next := 0 }
-                i := sub(i, 1)
-                from := sub(from, width)
-                let price := shr(shift, mload(from))
-                mstore(add(add(q, 32), shl(5, i)), sub(price, shl(48, next)))
-                next := price
+            let from := add(code, 32)
+            let to := add(q, 32)
+            // the last group may be short: zeros follow the code
+            for {
+                let end := add(from, mul(width, lots))
+            } lt(from, end) {
+                to := add(to, 160)
+            } {
+                let a := shr(shift, mload(from))
+                from := add(from, width)
+                let b := shr(shift, mload(from))
+                mstore(to, sub(a, shl(48, b)))
+                from := add(from, width)
+                a := shr(shift, mload(from))
+                mstore(add(to, 32), sub(b, shl(48, a)))
+                from := add(from, width)
+                b := shr(shift, mload(from))
+                mstore(add(to, 64), sub(a, shl(48, b)))
+                from := add(from, width)
+                a := shr(shift, mload(from))
+                mstore(add(to, 96), sub(b, shl(48, a)))
+                mstore(add(to, 128), a)
+                from := add(from, width)
             }
         }
     }

@@ -10,11 +10,7 @@ library Purpose {
         return uint96((number << 64) | (lot << 24) | (uint256(stage) << 16) | first);
     }
 
-    function unpack(uint96 purpose)
-        internal
-        pure
-        returns (uint256 number, uint256 lot, Stage stage, uint256 first)
-    {
+    function unpack(uint96 purpose) internal pure returns (uint256 number, uint256 lot, Stage stage, uint256 first) {
         number = purpose >> 64;
         lot = uint40(purpose >> 24);
         stage = Stage(uint8(purpose >> 16));

@@ -16,9 +16,8 @@ library ReadingHash {
         uint16 quality,
         bytes memory energies
     ) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(TYPE_HASH, meterId, lot, lotSeconds, forward, reverse, quality, keccak256(energies))
-        );
+        return
+            keccak256(abi.encode(TYPE_HASH, meterId, lot, lotSeconds, forward, reverse, quality, keccak256(energies)));
     }
 
     function digest(bytes32 domain, bytes32 hash) internal pure returns (bytes32 value) {

@@ -53,10 +53,13 @@ library Requests {
     /// @notice Opens the lots up to `lot`, or finds that they are open and not all requested yet.
     /// @param nonce of the next request
     /// @return requests to be sent, in this order: as many as the gas suffices for
-    function open(MarketState storage s, uint256 lotSeconds, bytes32 feeder, uint64 lot, uint256 nonce)
-        external
-        returns (Request[] memory requests)
-    {
+    function open(
+        MarketState storage s,
+        uint256 lotSeconds,
+        bytes32 feeder,
+        uint64 lot,
+        uint256 nonce
+    ) external returns (Request[] memory requests) {
         Feeder storage f = _known(s, feeder);
         if (f.paused) revert IMarketErrors.OpeningsArePaused(feeder);
         if (f.charters == 0) revert IMarketErrors.NotChartered(feeder);
@@ -142,10 +145,14 @@ library Requests {
     /// @notice A page's request once more, to the next operator, when the one before had its time.
     /// @return request what to send
     /// @return free whether the feeder has paid; the caller pays otherwise
-    function again(MarketState storage s, bytes32 feeder, uint64 lot, Stage stage, uint16 first, uint256 nonce)
-        external
-        returns (Request memory request, bool free)
-    {
+    function again(
+        MarketState storage s,
+        bytes32 feeder,
+        uint64 lot,
+        Stage stage,
+        uint16 first,
+        uint256 nonce
+    ) external returns (Request memory request, bool free) {
         Feeder storage f = _known(s, feeder);
         Page memory page;
         (page.feeder, page.number, page.lot) = (feeder, f.number, lot);
@@ -166,11 +173,11 @@ library Requests {
 
     // ------------------------------------------------------------------------------------------ views
 
-    function nextOpening(MarketState storage s, uint256 lotSeconds, bytes32 feeder)
-        public
-        view
-        returns (uint64 lot, uint64 notBefore)
-    {
+    function nextOpening(
+        MarketState storage s,
+        uint256 lotSeconds,
+        bytes32 feeder
+    ) public view returns (uint64 lot, uint64 notBefore) {
         Feeder storage f = _known(s, feeder);
         if (f.charters == 0) revert IMarketErrors.NotChartered(feeder);
         uint256 opened = f.openedLot;
@@ -183,22 +190,22 @@ library Requests {
     function lotsPerClearing(MarketState storage s, bytes32 feeder) external view returns (uint32) {
         Feeder storage f = _known(s, feeder);
         if (f.charters == 0) revert IMarketErrors.NotChartered(feeder);
-        (, bytes memory charter,) = _nextCharter(s, f, f.openedLot);
+        (, bytes memory charter, ) = _nextCharter(s, f, f.openedLot);
         return uint32(charter.lotsPerClearing());
     }
 
     /// @notice What an upkeep would do: go on with an opening, or open the next lots.
-    function upkeep(MarketState storage s, uint256 lotSeconds, bytes32 feeder)
-        external
-        view
-        returns (bool needed, uint64 lot)
-    {
+    function upkeep(
+        MarketState storage s,
+        uint256 lotSeconds,
+        bytes32 feeder
+    ) external view returns (bool needed, uint64 lot) {
         Feeder storage f = s.feeders[feeder];
         if (f.number == 0 || f.charters == 0 || f.paused) return (false, 0);
         lot = f.openedLot;
         if (_unrequested(s, f, s.clearings[(uint256(f.number) << 40) | lot])) return (true, lot);
-        (, bytes memory charter,) = _nextCharter(s, f, lot);
-        (uint32 distributor,) = charter.distributor();
+        (, bytes memory charter, ) = _nextCharter(s, f, lot);
+        (uint32 distributor, ) = charter.distributor();
         uint64 notBefore;
         (lot, notBefore) = nextOpening(s, lotSeconds, feeder);
         return (distributor != 0 && block.timestamp >= notBefore, lot);
@@ -216,11 +223,11 @@ library Requests {
     }
 
     /// @dev The charter that the next opening is under, and the last lot that it holds for.
-    function _nextCharter(MarketState storage s, Feeder storage f, uint256 opened)
-        private
-        view
-        returns (uint256 index, bytes memory charter, uint256 last)
-    {
+    function _nextCharter(
+        MarketState storage s,
+        Feeder storage f,
+        uint256 opened
+    ) private view returns (uint256 index, bytes memory charter, uint256 last) {
         uint256 base = uint256(f.number) << 16;
         uint256 count = f.charters;
         index = f.charter;
@@ -237,7 +244,7 @@ library Requests {
         uint256 last,
         uint256 lotSeconds
     ) private view {
-        (uint32 distributor,) = charter.distributor();
+        (uint32 distributor, ) = charter.distributor();
         if (distributor == 0) revert IMarketErrors.FeederEnded(feeder, uint64(lot - lots + 1));
         if (lot > last) revert IMarketErrors.LotBeyondCharter(lot, uint64(last));
         if (lots > FeederCharters.MAX_LOTS) {
@@ -277,7 +284,7 @@ library Requests {
             } else {
                 request.stage = "plant";
                 for (uint256 i = 0; i < page.count; ++i) {
-                    (request.meterIds[i], accounts[i],) = charter.plantAt(page.first + i);
+                    (request.meterIds[i], accounts[i], ) = charter.plantAt(page.first + i);
                 }
             }
         }
@@ -301,11 +308,12 @@ library Requests {
     }
 
     /// @dev How many lots to ask for, so that as many of the page's meters as fit the answer can catch up.
-    function _reach(MarketState storage s, uint256 lot, uint256 lots, uint32[] memory accounts)
-        private
-        view
-        returns (uint256 reach)
-    {
+    function _reach(
+        MarketState storage s,
+        uint256 lot,
+        uint256 lots,
+        uint32[] memory accounts
+    ) private view returns (uint256 reach) {
         uint256 most = (_ANSWER_BYTES / accounts.length - LotRecord.HEADER_BYTES) / 6;
         reach = lots;
         for (uint256 i = 0; i < accounts.length; ++i) {
@@ -324,11 +332,12 @@ library Requests {
     }
 
     /// @dev The page that begins at a position among all members: plants, distributor, consumers.
-    function _pageAt(bytes memory charter, Page memory page, uint256 position, uint256 size)
-        private
-        pure
-        returns (uint256 count)
-    {
+    function _pageAt(
+        bytes memory charter,
+        Page memory page,
+        uint256 position,
+        uint256 size
+    ) private pure returns (uint256 count) {
         uint256 plants = charter.plants();
         if (position < plants) {
             (page.stage, page.first, count) = (Stage.Plant, position, plants - position);
@@ -343,17 +352,29 @@ library Requests {
     }
 
     /// @dev The page must be one that an opening asks for, asked for already, and not done.
-    function _checkPage(MarketState storage s, Page memory page, Clearing storage c, bytes memory charter)
-        private
-        view
-    {
+    function _checkPage(
+        MarketState storage s,
+        Page memory page,
+        Clearing storage c,
+        bytes memory charter
+    ) private view {
         uint256 plants = charter.plants();
-        uint256 members = page.stage == Stage.Plant ? plants : page.stage == Stage.Distributor ? 1 : charter.consumers();
+        uint256 members =
+            page.stage == Stage.Plant
+                ? plants
+                : page.stage == Stage.Distributor
+                    ? 1
+                    : charter.consumers();
         uint16 first = uint16(page.first);
         if (first >= members) revert IMarketErrors.PageOutOfRange(first, members);
         uint256 size = _pageSize(c.lots);
         if (first % size != 0) revert IMarketErrors.PageMisaligned(first, size);
-        uint256 position = page.stage == Stage.Plant ? first : page.stage == Stage.Distributor ? plants : plants + 1 + first;
+        uint256 position =
+            page.stage == Stage.Plant
+                ? first
+                : page.stage == Stage.Distributor
+                    ? plants
+                    : plants + 1 + first;
         if (position >= c.requested) {
             revert IMarketErrors.NotYetRequested(page.feeder, uint64(page.lot), page.stage, first);
         }
@@ -363,11 +384,12 @@ library Requests {
         }
     }
 
-    function _isDone(MarketState storage s, Page memory page, Clearing storage c, bytes memory charter)
-        private
-        view
-        returns (bool)
-    {
+    function _isDone(
+        MarketState storage s,
+        Page memory page,
+        Clearing storage c,
+        bytes memory charter
+    ) private view returns (bool) {
         if (page.stage == Stage.Distributor) return c.stage > Progress.DISTRIBUTOR;
         if (page.stage == Stage.Plant) {
             if (c.stage != Progress.PLANTS) return true;
@@ -383,10 +405,12 @@ library Requests {
     }
 
     /// @dev Not before the request before it had its time. Returns how often this one was repeated, this time included.
-    function _countRepeat(MarketState storage s, Page memory page, Clearing storage c, bytes memory charter)
-        private
-        returns (uint256 times)
-    {
+    function _countRepeat(
+        MarketState storage s,
+        Page memory page,
+        Clearing storage c,
+        bytes memory charter
+    ) private returns (uint256 times) {
         uint256 key = (page.number << 64) | (page.lot << 24) | (uint256(page.stage) << 16) | page.first;
         Repeat storage r = s.repeats[key];
         uint256 at = r.at == 0 ? c.openedAt : r.at;
@@ -406,11 +430,10 @@ library Requests {
         f.link = balance - uint96(payment);
     }
 
-    function _seatAt(bytes memory seats, uint256 index)
-        private
-        pure
-        returns (address operator, bytes32 specId, uint96 payment)
-    {
+    function _seatAt(
+        bytes memory seats,
+        uint256 index
+    ) private pure returns (address operator, bytes32 specId, uint96 payment) {
         assembly ("memory-safe") {
             let at := add(add(seats, 32), mul(64, index))
             operator := shr(96, mload(at))

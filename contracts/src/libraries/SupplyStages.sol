@@ -8,7 +8,6 @@ import {Accounts} from "./Accounts.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
 import {ClearingMath} from "./ClearingMath.sol";
-import {CodeStore} from "./CodeStore.sol";
 import {Deliveries, Delivery, Ticket} from "./Deliveries.sol";
 import {EnergyShelf} from "./EnergyShelf.sol";
 import {LotLanes} from "./LotLanes.sol";
@@ -34,7 +33,7 @@ library SupplyStages {
     uint256 private constant _GAS_DISTRIBUTOR_PLANT_LOT = 520;
 
     /// @notice Takes records for a page of the plants' stage, or for the distributor's.
-    function take(MarketState storage s, Ticket memory t, bytes calldata records) external {
+    function take(MarketState storage s, Ticket calldata t, bytes calldata records) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         uint256 progress = c.stage;
         if (progress > (t.stage == Stage.Plant ? Progress.PLANTS : Progress.DISTRIBUTOR)) return; // it is done
@@ -55,7 +54,7 @@ library SupplyStages {
 
     /// @notice The regulator's estimate for a plant (`t.first`) or the distributor that stays silent.
     /// @param energies 6 bytes a lot, as in a record; none above what the meter can carry
-    function estimate(MarketState storage s, Ticket memory t, bytes calldata energies) external {
+    function estimate(MarketState storage s, Ticket calldata t, bytes calldata energies) external {
         (Delivery memory d, Clearing storage c) = _silence(s, t, energies);
         Terms memory terms = d.charter.terms();
         _notBefore(t, terms.estimateSeconds);
@@ -77,7 +76,7 @@ library SupplyStages {
 
     /// @notice Closes a stage without those that stay silent: plants count as zero, the distributor as having received
     /// sent · (1 − ideal).
-    function abandon(MarketState storage s, Ticket memory t, bytes calldata none) external {
+    function abandon(MarketState storage s, Ticket calldata t, bytes calldata none) external {
         (Delivery memory d, Clearing storage c) = _silence(s, t, none);
         _notBefore(t, d.charter.terms().abandonSeconds);
         c.estimated = true;
@@ -91,7 +90,7 @@ library SupplyStages {
         uint256 bits = c.prices;
         for (uint256 i = 0; i < plants; ++i) {
             if (bits & (1 << i) != 0) continue;
-            (d.meterIds[0], d.account,) = d.charter.plantAt(i);
+            (d.meterIds[0], d.account, ) = d.charter.plantAt(i);
             emit IEnergyMarket.Estimated(d.feeder, d.meterIds[0], uint64(d.lot), "");
             _fallBehind(s, d, 0);
             _placePlant(s, d, i, d.meterIds[0], new bytes(6 * d.lots), 0);
@@ -99,11 +98,11 @@ library SupplyStages {
         _savePlants(c, plants, (1 << plants) - 1);
     }
 
-    function _silence(MarketState storage s, Ticket memory t, bytes calldata energies)
-        private
-        view
-        returns (Delivery memory d, Clearing storage c)
-    {
+    function _silence(
+        MarketState storage s,
+        Ticket calldata t,
+        bytes calldata energies
+    ) private view returns (Delivery memory d, Clearing storage c) {
         c = Deliveries.clearing(s, t.number, t.lot);
         d = Deliveries.begin(s, t, c, energies);
         d.meterIds = new bytes32[](1);
@@ -115,20 +114,20 @@ library SupplyStages {
             uint256 plants = d.charter.plants();
             if (t.first >= plants) revert IMarketErrors.PageOutOfRange(uint16(t.first), plants);
             if (energies.length != 0 && c.prices & (1 << t.first) != 0) {
-                (bytes32 meterId,,) = d.charter.plantAt(t.first);
+                (bytes32 meterId, , ) = d.charter.plantAt(t.first);
                 revert IMarketErrors.AlreadyCleared(d.feeder, meterId, uint64(d.lot));
             }
         }
     }
 
-    function _notBefore(Ticket memory t, uint256 afterEnd) private view {
+    function _notBefore(Ticket calldata t, uint256 afterEnd) private view {
         uint256 notBefore = (t.lot + 1) * t.lotSeconds + afterEnd;
         if (block.timestamp < notBefore) revert IMarketErrors.TooEarly(uint64(t.lot), notBefore);
     }
 
-    function _member(Delivery memory d, Ticket memory t) private pure returns (uint32 account, bytes32 meterId) {
+    function _member(Delivery memory d, Ticket calldata t) private pure returns (uint32 account, bytes32 meterId) {
         if (t.stage == Stage.Distributor) return d.charter.distributor();
-        (meterId, account,) = d.charter.plantAt(t.first);
+        (meterId, account, ) = d.charter.plantAt(t.first);
     }
 
     /// @dev The meter's own cursor stays where it is; what was taken for it is set off against its later reading.
@@ -146,7 +145,7 @@ library SupplyStages {
         uint256 plants = d.charter.plants();
         uint256 count = d.count;
         d.meterIds = new bytes32[](count);
-        for (uint256 i = 0; i < count; ++i) (d.meterIds[i],,) = d.charter.plantAt(d.first + i);
+        for (uint256 i = 0; i < count; ++i) (d.meterIds[i], , ) = d.charter.plantAt(d.first + i);
         Deliveries.loadKeys(d);
 
         uint256 bits = c.prices; // until the prices stand there: a bit for each plant that is done
@@ -181,7 +180,7 @@ library SupplyStages {
     }
 
     function _takePlant(MarketState storage s, Delivery memory d, Clearing storage c) private returns (Refusal) {
-        (, d.account,) = d.charter.plantAt(d.first + d.index);
+        (, d.account, ) = d.charter.plantAt(d.first + d.index);
         (Refusal refusal, bytes memory energies, uint256 energy) = _measure(s, d, c);
         if (refusal != Refusal.None) return refusal;
         _placePlant(s, d, d.first + d.index, d.meterIds[d.index], energies, energy);
@@ -189,7 +188,8 @@ library SupplyStages {
     }
 
     /// @dev A plant's energies enter the clearing: shelved for the distributor's stage, minted, and sent there.
-    function _placePlant(MarketState storage s, 
+    function _placePlant(
+        MarketState storage s,
         Delivery memory d,
         uint256 plant,
         bytes32 meterId,
@@ -208,10 +208,11 @@ library SupplyStages {
     }
 
     /// @dev Checks a plant's or the distributor's record and returns what enters the clearing, lot by lot.
-    function _measure(MarketState storage s, Delivery memory d, Clearing storage c)
-        private
-        returns (Refusal refusal, bytes memory energies, uint256 energy)
-    {
+    function _measure(
+        MarketState storage s,
+        Delivery memory d,
+        Clearing storage c
+    ) private returns (Refusal refusal, bytes memory energies, uint256 energy) {
         refusal = Deliveries.check(s, d);
         if (refusal != Refusal.None) return (refusal, energies, 0);
         MeterKey key = MeterKey.wrap(d.keys[d.index]);
@@ -233,10 +234,11 @@ library SupplyStages {
 
     /// @dev The careful way: each lot is cut to the capacity of its time; what the reading says about lots that were
     /// closed without it, less what was estimated, is added to the first open lot, and what does not fit there is carried.
-    function _correct(MarketState storage s, Delivery memory d, Clearing storage c)
-        private
-        returns (Refusal, bytes memory energies, uint256 energy)
-    {
+    function _correct(
+        MarketState storage s,
+        Delivery memory d,
+        Clearing storage c
+    ) private returns (Refusal, bytes memory energies, uint256 energy) {
         Account storage a = s.accounts[d.account];
         int256 carried = a.carried;
         uint256 cut = 0;
@@ -255,7 +257,12 @@ library SupplyStages {
             cut += above;
             if (carried != 0) {
                 int256 wanted = int256(e) + carried;
-                e = wanted < 0 ? 0 : uint256(wanted) > _MAX_LANE ? _MAX_LANE : uint256(wanted);
+                e =
+                    wanted < 0
+                        ? 0
+                        : uint256(wanted) > _MAX_LANE
+                            ? _MAX_LANE
+                            : uint256(wanted);
                 carried = wanted - int256(e);
                 corrected = i + 1;
             }
@@ -293,7 +300,7 @@ library SupplyStages {
         }
         Refusal refusal = Refusal.Malformed;
         bytes memory received;
-        if (next != 0) (refusal, received,) = _measure(s, d, c);
+        if (next != 0) (refusal, received, ) = _measure(s, d, c);
         if (refusal != Refusal.None) {
             Deliveries.refuse(d, refusal);
             return Deliveries.defer(d, Deferral.ReadingMissing);
@@ -302,14 +309,21 @@ library SupplyStages {
     }
 
     function _gasForPrices(uint256 lots, uint256 plants) internal pure returns (uint256) {
-        return _GAS_DISTRIBUTOR + _GAS_DISTRIBUTOR_LOT * lots
-            + plants * (_GAS_DISTRIBUTOR_PLANT + _GAS_DISTRIBUTOR_PLANT_LOT * lots);
+        return
+            _GAS_DISTRIBUTOR +
+            _GAS_DISTRIBUTOR_LOT * lots +
+            plants * (_GAS_DISTRIBUTOR_PLANT + _GAS_DISTRIBUTOR_PLANT_LOT * lots);
     }
 
     /// @dev Prices every lot, burns what was lost, and settles what the distributor owes the plants.
     /// @param received the distributor's energies, 6 bytes a lot; empty: none came, and it counts as sent · (1 − ideal)
     /// @return estimated what it was taken to have received, when none came
-    function _price(MarketState storage s, Delivery memory d, Clearing storage c, bytes memory received) internal returns (uint256 estimated) {
+    function _price(
+        MarketState storage s,
+        Delivery memory d,
+        Clearing storage c,
+        bytes memory received
+    ) internal returns (uint256 estimated) {
         (uint256[] memory flows, uint256[] memory totals) = _flows(s, d);
         bool silent = received.length == 0;
         if (silent) received = _idealReceipt(d, flows);
@@ -334,20 +348,27 @@ library SupplyStages {
     }
 
     /// @dev Per lot: Σ energy in the low 64 bits, Σ energy · price above; per plant: Σ energy.
-    function _flows(MarketState storage s, Delivery memory d) private view returns (uint256[] memory flows, uint256[] memory totals) {
+    function _flows(
+        MarketState storage s,
+        Delivery memory d
+    ) private view returns (uint256[] memory flows, uint256[] memory totals) {
         uint256 plants = d.charter.plants();
         uint256 lots = d.lots;
         flows = new uint256[](lots);
         totals = new uint256[](plants);
         for (uint256 p = 0; p < plants; ++p) {
             (uint256 width, uint256 from) = EnergyShelf.get(s.shelves[(d.number << 8) | p], lots);
-            (,, uint256 price) = d.charter.plantAt(p);
+            (, , uint256 price) = d.charter.plantAt(p);
             uint256 total = 0;
             assembly ("memory-safe") {
                 let weight := or(shl(64, price), 1)
                 let shift := sub(256, shl(3, width))
                 let to := add(flows, 32)
-                for { let end := add(to, shl(5, lots)) } lt(to, end) { to := add(to, 32) } {
+                for {
+                    let end := add(to, shl(5, lots))
+                } lt(to, end) {
+                    to := add(to, 32)
+                } {
                     let e := shr(shift, mload(from))
                     from := add(from, width)
                     total := add(total, e)
@@ -368,11 +389,12 @@ library SupplyStages {
     }
 
     /// @dev Turns the flows into prices, in place.
-    function _priceLots(Delivery memory d, Clearing storage c, uint256[] memory flows, bytes memory received)
-        private
-        view
-        returns (uint256 sent, uint256 taken, uint256 available)
-    {
+    function _priceLots(
+        Delivery memory d,
+        Clearing storage c,
+        uint256[] memory flows,
+        bytes memory received
+    ) private view returns (uint256 sent, uint256 taken, uint256 available) {
         ClearingMath.Tariff memory tariff = d.charter.tariff();
         uint256 waived = c.estimated ? d.lots : c.corrected;
         uint256 lots = d.lots;
@@ -414,7 +436,7 @@ library SupplyStages {
             s.accounts[distributor].word = payer;
         }
         for (uint256 p = 0; p < totals.length; ++p) {
-            (, uint32 plant,) = d.charter.plantAt(p);
+            (, uint32 plant, ) = d.charter.plantAt(p);
             if (short) Accounts.owe(s, distributor, plant, dues[p]);
             else Accounts.credit(s, plant, dues[p]);
         }
@@ -423,7 +445,7 @@ library SupplyStages {
         s.accounts[distributor].word = payer.set(AccountWordLib.ARREARS);
         Accounts.credit(s, distributor, balance);
         for (uint256 p = 0; p < totals.length; ++p) {
-            (, uint32 plant,) = d.charter.plantAt(p);
+            (, uint32 plant, ) = d.charter.plantAt(p);
             Accounts.collect(s, distributor, plant);
         }
     }

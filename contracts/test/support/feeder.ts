@@ -11,7 +11,6 @@ import {
 } from "ethers";
 import { EnergyMarketAbi, EnergyTokenAbi, LinkTokenAbi, MeterRegistryAbi, OperatorAbi } from "../../abi/index.ts";
 import { type AddressBook, deploy } from "../../src/index.ts";
-import { Ledger } from "../../src/ledger/index.ts";
 import { type Chain, startChain } from "./chain.ts";
 import { TestMeter } from "./meter.ts";
 
@@ -335,5 +334,3 @@ export class TestFeeder {
     return this.world.market.balanceOf!(member.account);
   }
 }
-
-export { Ledger };

@@ -2,12 +2,14 @@ import {
   encodeEnergies,
   encodeRecord,
   type Hex,
+  LOT_READING_TYPES,
   type LotReading,
   meterIdOf,
   type ReadingDomain,
   signReading,
+  typedDataDomain,
 } from "@bijuli/protocol";
-import { id, SigningKey } from "ethers";
+import { concat, id, SigningKey, TypedDataEncoder, toBeHex } from "ethers";
 
 /** A meter that measured what a test says, and signs any run of its lots. */
 export class TestMeter {
@@ -55,6 +57,24 @@ export class TestMeter {
   record(lot: bigint, n: number, change: Partial<LotReading> = {}): Hex {
     const reading = { ...this.reading(lot, n), ...change };
     return encodeRecord(reading, this.sign(reading));
+  }
+
+  /** A record that no honest meter would make, properly signed. */
+  dishonestRecord(lot: bigint, energies: readonly bigint[], forward: bigint): Hex {
+    const bytes = concat(energies.map((energy) => toBeHex(energy, 6)));
+    const reading = {
+      meterId: this.meterId,
+      lot,
+      lotSeconds: this.#lotSeconds,
+      forward,
+      reverse: 0n,
+      quality: 0,
+      energies: bytes,
+    };
+    const digest = TypedDataEncoder.hash(typedDataDomain(this.#domain), LOT_READING_TYPES, reading);
+    const { r, yParityAndS } = this.key.sign(digest);
+    const n = toBeHex(energies.length, 2);
+    return concat([n, "0x0000", toBeHex(forward, 8), toBeHex(0, 8), r, yParityAndS, bytes]) as Hex;
   }
 
   /** The reading of the lot before the first, as the contract takes it. */

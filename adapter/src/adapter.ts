@@ -96,10 +96,8 @@ export async function startAdapter(
     log,
     onReaderCall: (_meter, status, seconds) => metrics?.readerCall(status, seconds),
     onVerified: () => metrics?.verified(),
-    onRefused: (_meter, refusal) => {
-      metrics?.refused(refusal.code);
-      if (refusal.code === "disagreement") metrics?.contradiction();
-    },
+    onRefused: (_meter, refusal) => metrics?.refused(refusal.code),
+    onContradiction: () => metrics?.contradiction(),
   });
   const responder = new Responder({
     clock,

@@ -41,6 +41,8 @@ export interface CollectorOptions {
   onReaderCall?: (meter: Meter, status: number, seconds: number) => void;
   onVerified?: (meter: Meter, entry: ShelfEntry) => void;
   onRefused?: (meter: Meter, refusal: Refusal) => void;
+  /** Told of each pair of readings that contradict each other, once. */
+  onContradiction?: (meter: Meter) => void;
 }
 
 /** Gets readings from their readers, verifies them, and puts them on the shelf: one call under way per reading. */
@@ -94,7 +96,12 @@ export class Collector {
   /** Verifies a reading that a meter pushed, and keeps it. */
   async accept(meter: Meter, answer: unknown): Promise<ShelfEntry> {
     const now = Date.now();
-    return this.#believe(meter, answer, {}, "its push", { requestedAt: now, receivedAt: now });
+    try {
+      return await this.#believe(meter, answer, {}, "its push", { requestedAt: now, receivedAt: now });
+    } catch (error) {
+      if (error instanceof Refusal) this.#o.onRefused?.(meter, error);
+      throw error;
+    }
   }
 
   async #fetch(meter: Meter, lot: bigint, lots: number): Promise<ShelfEntry> {
@@ -314,7 +321,7 @@ export class Collector {
 
   /** Keeps the evidence; returns the refusal that says so. */
   async #disagreement(meter: Meter, signer: string, found: Contradiction, source: string): Promise<Refusal> {
-    await this.#o.evidence.add(meter, signer, found);
+    if (await this.#o.evidence.add(meter, signer, found)) this.#o.onContradiction?.(meter);
     const [a, b] = [found.earlier.reading, found.later.reading];
     const why =
       found.kind === "registers-differ"

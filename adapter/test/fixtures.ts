@@ -236,7 +236,7 @@ export function settingsFor(readers: readonly FixtureReader[], env: Record<strin
     CHAIN_ID: String(CHAIN_ID),
     REGISTRY_ADDRESS: REGISTRY,
     POLL_ENABLED: "false",
-    API_TIMEOUT: "400",
+    API_TIMEOUT: "1000",
     LOG_LEVEL: "silent",
     READERS: JSON.stringify(
       readers.map((reader) => ({

@@ -117,6 +117,7 @@ test("of two readings that contradict each other and arrive together, one is kep
     const answers = await Promise.all([one, other].map((body) => post(`${adapter.url}/readings`, body)));
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400]);
     assert.equal((await getJson(`${adapter.url}/evidence`)).evidence.length, 1);
+    assert.match(await (await fetch(`${adapter.url}/metrics`)).text(), /bijuli_contradictions_total\{.*\} 1/);
   } finally {
     await adapter.close();
     await meter.stop();

@@ -18,7 +18,7 @@ export function reasonOf(error: unknown): string {
   return data;
 }
 
-/** Asserts that a call reverts with the custom error `name`, and with `args` where they are given. */
+/** Asserts that a call reverts with the custom error `name`, whose first arguments are `args`. */
 export async function refused(call: Promise<unknown>, name: string, ...args: unknown[]): Promise<void> {
   let result: unknown;
   try {
@@ -26,7 +26,7 @@ export async function refused(call: Promise<unknown>, name: string, ...args: unk
     if (result && typeof result === "object" && "wait" in result) await (result as { wait(): Promise<unknown> }).wait();
   } catch (error) {
     const reason = reasonOf(error);
-    const expected = args.length > 0 ? `${name}(${args.map(String).join(", ")})` : `${name}(`;
+    const expected = `${name}(${args.map(String).join(", ")}`;
     assert.ok(reason.startsWith(expected), `expected ${expected}, got ${reason}`);
     return;
   }

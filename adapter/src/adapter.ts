@@ -80,7 +80,7 @@ export async function startAdapter(
     threads === 0
       ? new InlineRecovery()
       : new ThreadedRecovery(threads, (error) =>
-          log.fatal({ err: error }, "a verifying thread died; restart the adapter"),
+          log.fatal({ err: error }, "a verifying thread died, and the adapter with it"),
         );
   const collector = new Collector({
     clock,

@@ -52,7 +52,11 @@ export class ThreadedRecovery implements Recovery {
         this.#waiting.get(id)?.(signer);
         this.#waiting.delete(id);
       });
-      worker.on("error", onFailure);
+      worker.on("error", (error) => {
+        onFailure(error);
+        // What it was computing would be waited for in vain: the process ends, and its supervisor starts it anew.
+        throw error;
+      });
       return entry;
     });
   }

@@ -13,6 +13,12 @@ export interface Server {
 
 export const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
+// Whatever ends the bench, no server is left behind.
+const started: ChildProcess[] = [];
+process.on("exit", () => {
+  for (const child of started) child.kill("SIGKILL");
+});
+
 /** Starts a server that prints its address, as a line or in a log line "listening". */
 export async function startServer(
   name: string,
@@ -25,6 +31,7 @@ export async function startServer(
     env: { PATH: process.env.PATH, NODE_ENV: "production", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  started.push(child);
   const url = await new Promise<URL>((resolve, reject) => {
     let seen = "";
     const look = (line: string): void => {

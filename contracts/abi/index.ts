@@ -43,6 +43,7 @@ export const EnergyMarketAbi = [
   {"inputs":[{"internalType":"uint32","name":"account","type":"uint32"},{"internalType":"uint256","name":"price","type":"uint256"},{"internalType":"uint256","name":"limit","type":"uint256"}],"name":"PriceTooHigh","type":"error"},
   {"inputs":[{"internalType":"uint32","name":"account","type":"uint32"},{"internalType":"uint256","name":"price","type":"uint256"},{"internalType":"uint256","name":"limit","type":"uint256"}],"name":"PriceTooLow","type":"error"},
   {"inputs":[{"internalType":"bytes32","name":"feeder","type":"bytes32"},{"internalType":"uint64","name":"lot","type":"uint64"},{"internalType":"uint256","name":"notBefore","type":"uint256"}],"name":"RepeatTooEarly","type":"error"},
+  {"inputs":[],"name":"RequestsUnderWay","type":"error"},
   {"inputs":[{"internalType":"uint32","name":"account","type":"uint32"},{"internalType":"uint256","name":"free","type":"uint256"},{"internalType":"uint256","name":"amount","type":"uint256"}],"name":"ReserveKept","type":"error"},
   {"inputs":[{"internalType":"string","name":"str","type":"string"}],"name":"StringTooLong","type":"error"},
   {"inputs":[],"name":"TakingLinkBack","type":"error"},

@@ -88,7 +88,8 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     /// @dev The feeder's number, if the clearing is there.
     function _opened(bytes32 feeder, uint64 lot) private view returns (uint256 number) {
         number = _feeder(feeder).number;
-        if (_s.clearings[(number << 40) | lot].lots == 0) revert UnknownClearing(feeder, lot);
+        // a clearing's key has 40 bits for the lot: more of them would name another feeder's
+        if (lot > type(uint40).max || _s.clearings[(number << 40) | lot].lots == 0) revert UnknownClearing(feeder, lot);
     }
 
     // ------------------------------------------------------------------------------------------ the regulator

@@ -215,11 +215,19 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
         key = _newest[meterId];
         if (key.fromLot() <= lot) return key;
         MeterKey[] storage older = _older[meterId];
-        for (uint256 i = older.length; i > 0; --i) {
-            key = older[i - 1];
-            if (key.fromLot() <= lot) return key;
+        uint256 begun = _begunBy(older, lot);
+        return begun == 0 ? MeterKey.wrap(0) : older[begun - 1];
+    }
+
+    /// @dev How many keys hold from `lot` or earlier; by halves, so that however many changes are announced, a page
+    /// costs about the same.
+    function _begunBy(MeterKey[] storage older, uint64 lot) private view returns (uint256 begun) {
+        uint256 end = older.length;
+        while (begun < end) {
+            uint256 middle = (begun + end) / 2;
+            if (older[middle].fromLot() <= lot) begun = middle + 1;
+            else end = middle;
         }
-        return MeterKey.wrap(0);
     }
 
     /// @dev Changes hold for lots not yet begun, in the order of their lots; one for the same lot replaces the other.
@@ -237,11 +245,16 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
     function _suspendNow(bytes32 meterId, MeterKey newest, uint64 fromLot) private {
         MeterKey[] storage older = _older[meterId];
         MeterKey key = newest;
-        while (key.fromLot() >= fromLot && older.length > 0) {
-            key = older[older.length - 1];
-            older.pop();
+        if (newest.fromLot() < fromLot) {
+            older.push(newest);
+        } else {
+            uint256 kept = fromLot == 0 ? 0 : _begunBy(older, fromLot - 1);
+            if (older.length != 0) key = older[kept == 0 ? 0 : kept - 1];
+            // at once, however many there are; a later push writes over what is left behind
+            assembly ("memory-safe") {
+                sstore(older.slot, kept)
+            }
         }
-        if (key.fromLot() < fromLot) older.push(key);
         _newest[meterId] = MeterKeyLib.pack(newest.signer(), key.capacity(), fromLot, true);
         emit MeterSuspended(meterId, fromLot);
     }

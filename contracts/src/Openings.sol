@@ -10,17 +10,23 @@ import {Feeder} from "./MarketState.sol";
 /// @title Opens lots, asks the oracles for their readings, and keeps the feeders' LINK
 abstract contract Openings is MarketBase {
     bool private transient _takingLinkBack;
+    bool private transient _sending;
 
     // ------------------------------------------------------------------------------------------ opening
 
     /// @inheritdoc IEnergyMarket
     function openLots(bytes32 feeder, uint64 lot) public {
+        if (_sending) revert RequestsUnderWay();
         Requests.Request[] memory requests = Requests.open(_s, _lotSeconds, feeder, lot, _nextNonce());
+        // their ids are announced: an operator that is called meanwhile cannot have others sent in between
+        _sending = true;
         for (uint256 i = 0; i < requests.length; ++i) _send(feeder, lot, requests[i]);
+        _sending = false;
     }
 
     /// @inheritdoc IEnergyMarket
     function requestStage(bytes32 feeder, uint64 lot, Stage stage, uint16 first) external {
+        if (_sending) revert RequestsUnderWay();
         (Requests.Request memory request, bool free) = Requests.again(_s, feeder, lot, stage, first, _nextNonce());
         if (!free && request.payment != 0) {
             // beyond the free ones, who wants it pays it

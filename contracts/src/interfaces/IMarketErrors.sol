@@ -34,6 +34,7 @@ interface IMarketErrors {
     error PageMisaligned(uint16 first, uint256 pageSize);
     error PageOutOfRange(uint16 first, uint256 members);
     error TakingLinkBack();
+    error RequestsUnderWay();
 
     // charters
     error LotBegun(uint64 lot, uint64 firstFree);

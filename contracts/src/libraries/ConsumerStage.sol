@@ -109,8 +109,10 @@ library ConsumerStage {
                 d.account = accounts[i];
                 refusal = Deliveries.check(s, d);
                 if (refusal == Refusal.None) {
-                    (refusal, outOfGas) = _takeConsumer(s, d, sums);
-                    if (outOfGas) return true;
+                    bool skipped;
+                    (refusal, skipped) = _takeConsumer(s, d, sums);
+                    // one that is too far behind for the gas at hand keeps nobody behind it from being cleared
+                    if (skipped) outOfGas = true;
                 }
             }
             if (refusal != Refusal.None) Deliveries.refuse(d, refusal);

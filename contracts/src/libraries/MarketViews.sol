@@ -33,6 +33,7 @@ library MarketViews {
 
     function pricePerKWh(MarketState storage s, bytes32 feeder, uint64 lot) external view returns (uint64) {
         uint256 number = _number(s, feeder);
+        if (lot > type(uint40).max) revert IMarketErrors.UnknownClearing(feeder, lot);
         // a clearing is kept under its last lot, which is at most so many lots away
         for (uint256 last = lot; last < uint256(lot) + FeederCharters.MAX_LOTS; ++last) {
             Clearing storage c = s.clearings[(number << 40) | last];
@@ -87,6 +88,6 @@ library MarketViews {
 
     function _clearing(MarketState storage s, bytes32 feeder, uint64 lot) private view returns (Clearing storage c) {
         c = s.clearings[(_number(s, feeder) << 40) | lot];
-        if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+        if (lot > type(uint40).max || c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
     }
 }

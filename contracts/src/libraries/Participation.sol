@@ -107,10 +107,16 @@ library Participation {
     function _reserveOf(MarketState storage s, uint256 lotSeconds, Account storage a) private view returns (uint256) {
         if (a.role == Role.Plant || a.firstLot == 0) return 0;
         uint256 number = a.feeder;
-        uint256 index = s.feeders[s.feederIds[a.feeder]].charters;
+        Feeder storage f = s.feeders[s.feederIds[a.feeder]];
         uint256 now_ = block.timestamp / lotSeconds;
-        while (index > 1 && s.charters[(number << 16) | (index - 1)].fromLot > now_) --index;
-        bytes memory charter = CodeStore.read(s.charters[(number << 16) | (index - 1)].code);
+        // by halves: however many changes are announced, a withdrawal costs about the same
+        (uint256 index, uint256 high) = (f.charter, f.charters - 1);
+        while (index < high) {
+            uint256 middle = (index + high + 1) / 2;
+            if (s.charters[(number << 16) | middle].fromLot > now_) high = middle - 1;
+            else index = middle;
+        }
+        bytes memory charter = CodeStore.read(s.charters[(number << 16) | index].code);
         if (a.endLot != 0 && a.endLot <= now_) {
             if (a.word.cursor() + 1 >= a.endLot) return 0;
             if (block.timestamp > a.endLot * lotSeconds + charter.terms().abandonSeconds) return 0;

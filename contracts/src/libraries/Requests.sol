@@ -159,7 +159,7 @@ library Requests {
         (page.behind, page.nonce) = (f.silent != 0, nonce);
         (page.stage, page.first) = (stage, first);
         Clearing storage c = s.clearings[(page.number << 40) | lot];
-        if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+        if (lot > type(uint40).max || c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
         bytes memory charter = _charter(s, page.number, c.charter);
         _checkPage(s, page, c, charter);
         uint256 times = _countRepeat(s, page, c, charter);

@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Deferral, IEnergyMarket, Refusal, Stage, Terms} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
-import {Account, Clearing, MarketState, Progress} from "../MarketState.sol";
+import {Account, Clearing, Feeder, MarketState, Progress} from "../MarketState.sol";
 import {Accounts} from "./Accounts.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
@@ -134,7 +134,11 @@ library SupplyStages {
     function _fallBehind(MarketState storage s, Delivery memory d, uint256 energy) private {
         Account storage a = s.accounts[d.account];
         AccountWord word = a.word;
-        if (word.cursor() + 1 == d.firstLot) s.feeders[d.feeder].silent += 1;
+        if (word.cursor() + 1 == d.firstLot) {
+            Feeder storage f = s.feeders[d.feeder];
+            // at its highest it stays: those who leave while they are behind never come to be subtracted
+            if (f.silent != type(uint8).max) f.silent += 1;
+        }
         a.word = word.set(AccountWordLib.BEHIND);
         a.carried -= int128(int256(energy));
     }
@@ -248,7 +252,10 @@ library SupplyStages {
             cut += above;
             carried += int256(e);
         }
-        if (late != 0) s.feeders[d.feeder].silent -= 1;
+        if (late != 0) {
+            Feeder storage f = s.feeders[d.feeder];
+            if (f.silent != type(uint8).max) f.silent -= 1;
+        }
         int256 before = carried;
         energies = new bytes(6 * d.lots);
         uint256 corrected = 0;

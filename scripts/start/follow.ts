@@ -136,6 +136,7 @@ async function lineOf(network: Network, lot: LotStatement, serials: ReadonlyMap<
  * asked for its signed reading of that lot alone.
  */
 async function qualityIn(network: Network, lot: LotStatement, { signed }: MeterLot, serial: string): Promise<number> {
+  if (!signed) return 0; // estimated: there is no reading
   const { reading, signature } = signed;
   if (reading.energies.length === 1 || reading.quality === 0) return reading.quality;
   const response = await fetch(new URL(`/readings/${lot.lot}`, network.readers.get(serial)), {

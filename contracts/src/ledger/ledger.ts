@@ -1,7 +1,9 @@
 import {
   BijuliError,
+  BPS,
   type ClearedLot,
   clearLot,
+  decodeEnergies,
   energyOf,
   type Hex,
   lotBefore,
@@ -11,6 +13,7 @@ import {
 } from "@bijuli/protocol";
 import { Interface, type LogDescription } from "ethers";
 import { EnergyMarketAbi, MeterRegistryAbi } from "../../abi/index.ts";
+import { AccountsBook } from "./accounts.ts";
 import { type Charter, CharterHistory, type Member, type Terms } from "./charters.ts";
 import { deliveriesIn } from "./deliveries.ts";
 
@@ -36,8 +39,15 @@ export interface MeterLot {
   energy: bigint;
   /** wei: what this lot added to floor(Σ energy · price / 10^7). */
   money: bigint;
-  /** The reading that it came with; its quality is the or of all its lots. */
-  signed: SignedReading;
+  /** The reading that it came with; its quality is the or of all its lots. Undefined: estimated, or gone on without. */
+  signed: SignedReading | undefined;
+}
+
+/** What a plant or the distributor brought into a clearing. */
+interface Supply {
+  signed: SignedReading | undefined;
+  /** Units, lot by lot: cut to capacity, corrected by what earlier estimates got wrong; undefined until it is known. */
+  energies: bigint[] | undefined;
 }
 
 /** A cleared lot. */
@@ -65,8 +75,12 @@ interface OpenClearing {
   plant: Hex;
   distributor: Hex;
   consumers: Hex[];
-  plants: Map<Hex, SignedReading>;
-  received: SignedReading | undefined;
+  plants: Map<Hex, Supply>;
+  received: Supply | undefined;
+  /** An estimate took part: no penalty in any lot. */
+  estimated: boolean;
+  /** So many of its first lots carry a correction: no penalty there. */
+  corrected: number;
 }
 
 interface FeederBook {
@@ -75,11 +89,15 @@ interface FeederBook {
   clearings: Map<bigint, OpenClearing>;
   /** lot → price, as recomputed; what consumers that come late are charged by. */
   prices: Map<bigint, bigint>;
-  /** meterId → lot → part, of consumers. */
-  used: Map<Hex, Map<bigint, MeterLot>>;
-  /** meterId → the last lot cleared. */
-  cursors: Map<Hex, bigint>;
-  money: Map<Hex, Money>;
+  /** lot → the account that consumers of that lot pay. */
+  payees: Map<bigint, number>;
+  /** account → lot → part, of consumers. */
+  used: Map<number, Map<bigint, MeterLot>>;
+  /** account → the last lot cleared. */
+  cursors: Map<number, bigint>;
+  /** account → Units that a late reading, less what was estimated, leaves to be added to its next lots. */
+  carried: Map<number, bigint>;
+  money: Map<number, Money>;
 }
 
 interface PageKey {
@@ -91,6 +109,8 @@ interface PageKey {
 
 const market = new Interface(EnergyMarketAbi);
 const registry = new Interface(MeterRegistryAbi);
+/** An energy takes six bytes. */
+const MAX_ENERGY = 2n ** 48n - 1n;
 const STAGE = { PLANT: 0, DISTRIBUTOR: 1, CONSUMERS: 2 } as const;
 
 export class Ledger {
@@ -98,6 +118,8 @@ export class Ledger {
   readonly #feeders = new Map<Hex, FeederBook>();
   readonly #meters = new Map<number, Hex>();
   readonly #requests = new Map<Hex, PageKey>();
+  /** Everybody's ether, from the events alone. */
+  readonly accounts = new AccountsBook();
   readonly #capacities = new Map<Hex, { fromLot: bigint; capacity: bigint }[]>();
 
   constructor(options: { lotSeconds: number }) {
@@ -152,19 +174,62 @@ export class Ledger {
           first: Number(args.first),
         });
         break;
+      case "Estimated":
+        this.#estimate(args.feeder, args.lot, args.meterId, args.energies);
+        break;
       case "PlantCleared": {
         const clearing = this.#clearing(args.feeder, args.lot);
-        clearing.plants.set(args.meterId, await this.#signed(STAGE.PLANT, args.feeder, args.lot, args.meterId, log));
+        const supply =
+          clearing.plants.get(args.meterId) ??
+          this.#supply(
+            args.feeder,
+            clearing,
+            await this.#signed(STAGE.PLANT, args.feeder, args.lot, args.meterId, log),
+          );
+        clearing.plants.set(args.meterId, supply);
         clearing.plant = log.transactionHash;
+        this.#expect(args.feeder, args.lot, `plant ${args.meterId} sent`, sum(supply.energies!), args.energy);
         break;
       }
       case "DistributorCleared": {
         const clearing = this.#clearing(args.feeder, args.lot);
-        clearing.received = await this.#signed(STAGE.DISTRIBUTOR, args.feeder, args.lot, args.meterId, log);
+        clearing.received ??= this.#supply(
+          args.feeder,
+          clearing,
+          await this.#signed(STAGE.DISTRIBUTOR, args.feeder, args.lot, args.meterId, log),
+        );
         clearing.distributor = log.transactionHash;
         this.#price(args.feeder, clearing);
+        this.#expect(
+          args.feeder,
+          args.lot,
+          "the distributor received",
+          sum(clearing.received.energies!),
+          args.received,
+        );
         break;
       }
+      case "PlantPaid": {
+        const { charter } = this.#clearing(args.feeder, args.lot);
+        const plant = charter.plants.find(({ meterId }) => meterId === args.meterId)!;
+        this.accounts.charge(charter.distributor!.account, plant.account, args.paid);
+        break;
+      }
+      case "Deposited":
+        this.accounts.deposit(Number(args.account), args.amount);
+        break;
+      case "Withdrawn":
+        this.accounts.withdraw(Number(args.account), args.amount);
+        break;
+      case "ArrearsGrown":
+        this.accounts.arrearsGrown(Number(args.debtor), Number(args.creditor), args.amount);
+        break;
+      case "ArrearsPaid":
+        this.accounts.arrearsPaid(Number(args.debtor), args.amount);
+        break;
+      case "ClaimCollected":
+        this.accounts.claimCollected(Number(args.debtor), Number(args.creditor), args.amount);
+        break;
       case "ConsumerCleared": {
         const signed = await this.#signed(STAGE.CONSUMERS, args.feeder, args.lot, args.meterId, log);
         this.#charge(args.feeder, args.meterId, args.lot, signed, args.charged);
@@ -209,8 +274,7 @@ export class Ledger {
   /** A member's cursor begins at the lot before its first. */
   #seat(feeder: Hex, account: bigint, fromLot: bigint): void {
     const { cursors } = this.#book(feeder);
-    const { meterId } = this.#member(account);
-    if (!cursors.has(meterId)) cursors.set(meterId, fromLot - 1n);
+    if (!cursors.has(Number(account))) cursors.set(Number(account), fromLot - 1n);
   }
 
   #member(account: bigint): Member {
@@ -241,6 +305,8 @@ export class Ledger {
       consumers: [],
       plants: new Map(),
       received: undefined,
+      estimated: false,
+      corrected: 0,
     });
   }
 
@@ -265,55 +331,123 @@ export class Ledger {
     return capacity !== undefined && energy > capacity ? capacity : energy;
   }
 
-  /** Prices each lot of a clearing once the distributor's reading is in. */
-  #price(feeder: Hex, clearing: OpenClearing): void {
+  /**
+   * A plant's or the distributor's lots: each cut to capacity; what the reading says about lots that were closed
+   * without it, less what was estimated, goes into the first open lot, and what does not fit there into the next.
+   */
+  #supply(feeder: Hex, clearing: OpenClearing, signed: SignedReading): Supply {
     const book = this.#book(feeder);
-    for (const lot of lotsOf(clearing)) book.prices.set(lot, this.#clear(clearing, lot, []).pricePerKWh);
+    const account = supplierOf(clearing.charter, signed.reading.meterId);
+    const lots = lotsOf(clearing);
+    let carried = book.carried.get(account) ?? 0n;
+    for (let lot = book.cursors.get(account)! + 1n; lot < lots[0]!; lot++) carried += this.#energy(signed, lot);
+    const energies = lots.map((lot, i) => {
+      const measured = this.#energy(signed, lot);
+      if (carried === 0n) return measured;
+      const wanted = measured + carried;
+      const energy = wanted < 0n ? 0n : wanted > MAX_ENERGY ? MAX_ENERGY : wanted;
+      carried = wanted - energy;
+      clearing.corrected = Math.max(clearing.corrected, i + 1);
+      return energy;
+    });
+    book.carried.set(account, carried);
+    book.cursors.set(account, clearing.last);
+    return { signed, energies };
   }
 
-  #clear({ charter, plants, received }: OpenClearing, lot: bigint, used: readonly bigint[]): ClearedLot {
+  /** A silent meter's energies, as the regulator estimates them; empty where it was gone on without. */
+  #estimate(feeder: Hex, last: bigint, meterId: Hex, bytes: Hex): void {
+    const clearing = this.#clearing(feeder, last);
+    clearing.estimated = true;
+    const isDistributor = clearing.charter.distributor?.meterId === meterId;
+    let energies: bigint[] | undefined;
+    if (bytes !== "0x") energies = decodeEnergies(bytes);
+    else if (!isDistributor) energies = lotsOf(clearing).map(() => 0n);
+    const supply = { signed: undefined, energies };
+    if (isDistributor) clearing.received = supply;
+    else clearing.plants.set(meterId, supply);
+    if (energies) this.#carry(feeder, clearing, meterId, -sum(energies));
+  }
+
+  #carry(feeder: Hex, { charter }: OpenClearing, meterId: Hex, energy: bigint): void {
+    const { carried } = this.#book(feeder);
+    const account = supplierOf(charter, meterId);
+    carried.set(account, (carried.get(account) ?? 0n) + energy);
+  }
+
+  /** Prices each lot of a clearing once the distributor's energies are known. */
+  #price(feeder: Hex, clearing: OpenClearing): void {
+    const book = this.#book(feeder);
+    const { received, charter } = clearing;
+    if (received && !received.energies) {
+      const kept = BPS - BigInt(charter.terms.idealLossBps);
+      received.energies = lotsOf(clearing).map((_, i) => {
+        const sent = sum(charter.plants.map(({ meterId }) => clearing.plants.get(meterId)!.energies![i]!));
+        const ideal = (sent * kept) / BPS;
+        return ideal > MAX_ENERGY ? MAX_ENERGY : ideal;
+      });
+      this.#carry(feeder, clearing, charter.distributor!.meterId, -sum(received.energies));
+    }
+    for (const [i, lot] of lotsOf(clearing).entries()) {
+      book.prices.set(lot, this.#clear(clearing, i, []).pricePerKWh);
+      book.payees.set(lot, charter.distributor!.account);
+    }
+  }
+
+  #clear(
+    { charter, plants, received, estimated, corrected }: OpenClearing,
+    i: number,
+    used: readonly bigint[],
+  ): ClearedLot {
     return clearLot({
       plants: charter.plants.map(({ meterId, pricePerKWh }) => ({
-        energy: this.#energy(plants.get(meterId)!, lot),
+        energy: plants.get(meterId)!.energies![i]!,
         pricePerKWh,
       })),
-      received: this.#energy(received!, lot),
+      received: received!.energies![i]!,
       used,
-      terms: { ...charter.terms, penaltyWaived: false },
+      terms: { ...charter.terms, penaltyWaived: estimated || i < corrected },
     });
   }
 
   #charge(feeder: Hex, meterId: Hex, lot: bigint, signed: SignedReading, charged: bigint): void {
     const book = this.#book(feeder);
-    const money = moneyOf(book, meterId);
-    const parts = book.used.get(meterId) ?? new Map<bigint, MeterLot>();
-    book.used.set(meterId, parts);
-    let sum = 0n;
-    for (let at = (book.cursors.get(meterId) ?? lotBefore(signed.reading)) + 1n; at <= lot; at++) {
+    const account = this.#clearing(feeder, lot).charter.consumers.find((member) => member.meterId === meterId)!.account;
+    const money = moneyOf(book, account);
+    const parts = book.used.get(account) ?? new Map<bigint, MeterLot>();
+    book.used.set(account, parts);
+    let total = 0n;
+    for (let at = (book.cursors.get(account) ?? lotBefore(signed.reading)) + 1n; at <= lot; at++) {
       const energy = this.#energy(signed, at);
       const part = { meterId, energy, money: money.add(energy, book.prices.get(at) ?? 0n), signed };
       parts.set(at, part);
-      sum += part.money;
+      total += part.money;
+      this.accounts.charge(account, book.payees.get(at)!, part.money);
     }
-    if (sum !== charged)
+    this.#expect(feeder, lot, `meter ${meterId} was charged`, total, charged);
+    book.cursors.set(account, lot);
+  }
+
+  #expect(feeder: Hex, lot: bigint, what: string, ours: bigint, chains: bigint): void {
+    if (ours !== chains)
       throw disagrees(
-        `feeder ${book.name}, lot ${lot}: meter ${meterId} was charged ${charged} wei; its record and the prices make ${sum}`,
+        `feeder ${this.#book(feeder).name}, lot ${lot}: ${what} ${chains} says the chain; the records make it ${ours}`,
       );
-    book.cursors.set(meterId, lot);
   }
 
   #close(feeder: Hex, last: bigint): LotStatement[] {
     const book = this.#book(feeder);
     const clearing = this.#clearing(feeder, last);
     const { charter, plants, received, open, plant, distributor, consumers: transactions } = clearing;
-    const part = (meterId: Hex, signed: SignedReading, lot: bigint, pricePerKWh: bigint): MeterLot => {
-      const energy = this.#energy(signed, lot);
-      return { meterId, energy, money: moneyOf(book, meterId).add(energy, pricePerKWh), signed };
+    const part = (member: Member, supply: Supply, i: number, pricePerKWh: bigint): MeterLot => {
+      const energy = supply.energies![i]!;
+      const money = moneyOf(book, member.account).add(energy, pricePerKWh);
+      return { meterId: member.meterId, energy, money, signed: supply.signed };
     };
-    const statements = lotsOf(clearing).map((lot): LotStatement => {
-      const consumers = charter.consumers.map(({ meterId }) => ({
+    const statements = lotsOf(clearing).map((lot, i): LotStatement => {
+      const consumers = charter.consumers.map(({ meterId, account }) => ({
         meterId,
-        part: book.used.get(meterId)?.get(lot) ?? null,
+        part: book.used.get(account)?.get(lot) ?? null,
       }));
       return {
         feeder,
@@ -324,11 +458,11 @@ export class Ledger {
         terms: charter.terms,
         cleared: this.#clear(
           clearing,
-          lot,
+          i,
           consumers.map((consumer) => consumer.part?.energy ?? 0n),
         ),
-        plants: charter.plants.map(({ meterId, pricePerKWh }) => part(meterId, plants.get(meterId)!, lot, pricePerKWh)),
-        distributor: part(charter.distributor!.meterId, received!, lot, 0n),
+        plants: charter.plants.map((member) => part(member, plants.get(member.meterId)!, i, member.pricePerKWh)),
+        distributor: part(charter.distributor!, received!, i, 0n),
         consumers,
         transactions: { open, plant, distributor, consumers: transactions },
       };
@@ -356,17 +490,26 @@ function newBook(name: string): FeederBook {
     charters: new CharterHistory(),
     clearings: new Map(),
     prices: new Map(),
+    payees: new Map(),
     used: new Map(),
     cursors: new Map(),
+    carried: new Map(),
     money: new Map(),
   };
 }
 
-function moneyOf(book: FeederBook, meterId: Hex): Money {
-  const money = book.money.get(meterId) ?? new Money();
-  book.money.set(meterId, money);
+function moneyOf(book: FeederBook, account: number): Money {
+  const money = book.money.get(account) ?? new Money();
+  book.money.set(account, money);
   return money;
 }
+
+function supplierOf({ distributor, plants }: Charter, meterId: Hex): number {
+  if (distributor?.meterId === meterId) return distributor.account;
+  return plants.find((plant) => plant.meterId === meterId)!.account;
+}
+
+const sum = (values: readonly bigint[]): bigint => values.reduce((a, b) => a + b, 0n);
 
 function lotsOf({ last, lots }: OpenClearing): bigint[] {
   return Array.from({ length: lots }, (_, i) => last - BigInt(lots - 1 - i));

@@ -27,6 +27,7 @@ describe(
     let adapter: FakeAdapter;
     let home: NodeHome;
     let node: RunningNode;
+    let stop = async () => {};
 
     const start = async () => {
       node = await startNode(chain, home, { BRIDGES: JSON.stringify({ words: adapter.url }), MAX_IN_FLIGHT: "256" });
@@ -92,7 +93,7 @@ describe(
     });
 
     test(`${requests} requests over ${GROUPS} groups, with random delays and failures`, async (t) => {
-      const stop = chain.mineEvery(100);
+      stop = chain.mineEvery(100);
       adapter.answer = (body) =>
         Math.random() < 0.1 ? { status: 503 } : { ...echo(body), delayMs: Math.random() * 400 };
       for (let left = requests; left > 0; ) {

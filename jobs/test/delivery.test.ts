@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { echo, type FakeAdapter, startAdapter } from "./fixtures/adapter.ts";
+import { type Answer, echo, type FakeAdapter, startAdapter } from "./fixtures/adapter.ts";
 import { type Chain, startChain } from "./fixtures/chain.ts";
 import { makeHome, type NodeHome, type RunningNode, runCli, SPEC_ID, spec, startNode } from "./fixtures/node.ts";
 import { until } from "./fixtures/until.ts";
@@ -122,6 +122,39 @@ describe("requests of the real Operator on a real chain", () => {
     assert.equal(run.state, "pending");
     await request("next", "served");
     await until("the next one", async () => (await deliveries("next")).length === 1);
+  });
+
+  test("whatever an adapter answers amiss ends in a run with a cause, and the next request is served", async () => {
+    const amiss: [answer: Answer, cause: RegExp][] = [
+      [{ status: 200, body: { statusCode: 200, error: { name: "Oops", message: "no" } } }, /answered 500: Oops: no/],
+      [{ raw: "<html>maintenance</html>" }, /task result.*<html>.*is not JSON/],
+      [{ raw: `{"data":{"result":"0x${"00".repeat(5_000_000)}"}}` }, /larger than 32768 bytes/],
+      [{ body: { data: {} } }, /task result: could not resolve path \["data","result"\]/],
+      [
+        { body: { data: { result: 17 } } },
+        /task encode_data: argument "data" of type bytes: expected bytes, got the number 17/,
+      ],
+      [{ body: { data: { result: "0xabc" } } }, /task encode_data.*is not hex/],
+      [{ body: { data: { result: { a: 1 } } } }, /task encode_data.*expected bytes, got an object/],
+      [{ body: [] }, /task result/],
+      [
+        { status: 404, body: { error: { name: "UnknownMeter", message: "meter M-7" } } },
+        /answered 404: UnknownMeter: meter M-7/,
+      ],
+    ];
+    const answers = new Map(amiss.map(([answer], index) => [`amiss${index}`, answer]));
+    adapter.answer = (body) => answers.get((body.data as { group: string }).group) ?? echo(body);
+    for (const group of answers.keys()) await request(group, "x");
+    for (const [index, [, cause]] of amiss.entries()) {
+      const run = await until(`the cause of amiss${index}`, async () =>
+        (await runsOf(`amiss${index}`)).find((one) => one.cause !== null),
+      );
+      assert.match(String(run.cause), cause);
+    }
+    await request("served", "x");
+    await until("the next one", async () => (await deliveries("served")).length === 1);
+    adapter.answer = (body) => echo(body);
+    for (const group of answers.keys()) await until(group, async () => (await deliveries(group)).length === 1);
   });
 
   test("a second process on the same folder ends with a clear message and code 2", async () => {

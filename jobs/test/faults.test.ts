@@ -153,6 +153,8 @@ describe("a node among faults", () => {
       await sleep(100 + 40 * depth);
       await stop();
       await chain.provider.send("anvil_reorg", [depth, []]);
+      // After a reorg its pool keeps transactions that it never mines; a pool that forgets them is what a node has to bear.
+      await chain.provider.send("anvil_dropAllTransactions", []);
       const again = chain.mineEvery(60);
       // What a wallet does when its transaction fell out; nonces of the requester start over.
       (chain.requester.runner as unknown as { reset(): void }).reset();

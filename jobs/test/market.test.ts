@@ -139,13 +139,16 @@ describe("the energy market's lots", () => {
   });
 });
 
-test("clearings of several lots: the last one takes what would be left over", async () => {
+test("clearings of several lots, with a gas limit that is too low: the last one takes what would be left over", async () => {
   const chain = await startChain();
   const market = await startMarket(chain, { lotsPerClearing: 3 });
   const adapter = await startAdapter();
   adapter.answer = (body) => market.answer(body);
   const home = makeHome({
-    "lot-readings.toml": provisionSpec(lotReadings, { contractAddress: market.book.operator, evmChainID: CHAIN_ID }),
+    "lot-readings.toml": provisionSpec(lotReadings, {
+      contractAddress: market.book.operator,
+      evmChainID: CHAIN_ID,
+    }).replace("gasLimit = 5000000", "gasLimit = 450000"),
   });
   const stop = chain.mineEvery(100);
   const node = await startNode(chain, home, {

@@ -146,9 +146,10 @@ export class Intake {
     const ancestor = await this.#ancestor(head);
     if (ancestor < this.#last) {
       this.#options.logger.warn({ ancestor, depth: this.#last - ancestor, head: head.number }, "reorg");
+      // Forgotten only when it has been dealt with: what throws is told again.
+      await this.#events.reorg(ancestor);
       for (const number of this.#seen.keys()) if (number > ancestor) this.#seen.delete(number);
       this.#last = ancestor;
-      await this.#events.reorg(ancestor);
     }
     let behind = false;
     if (this.#last < head.number) {

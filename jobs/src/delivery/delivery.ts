@@ -32,6 +32,8 @@ interface Group {
   entries: Entry[];
 }
 
+/** How a run is marked that another transaction than its own delivered. */
+export const FOREIGN = "by another transaction";
 /** The market's last stage. */
 const CONSUMERS = 2;
 /** A submission whose turn does not come costs gas each time. */
@@ -216,6 +218,25 @@ export class Delivery {
     const entry = this.#entries.get(run.id);
     if (entry === undefined) this.add([{ ...run, state: "sent" }]);
     else entry.run.state = "sent";
+  }
+
+  /** Whether the request that a transaction serves is gone. */
+  async stale(sent: Sent): Promise<boolean> {
+    if (sent.runId === undefined) return false;
+    const run = await this.#known(sent.runId);
+    return run !== undefined && run.state !== "sent";
+  }
+
+  /** Looks again at requests that others fulfilled: a reorg may have taken that back. */
+  async recheckForeign(runs: readonly Run[]): Promise<void> {
+    for (const run of runs) {
+      if ((await this.#foreignOutcome(run))?.kind === "delivered") continue;
+      const cause = "a reorg took the foreign transaction back that had delivered it";
+      const state = run.call === undefined ? "pending" : "ready";
+      await this.#options.store.changeRuns([{ id: run.id, state, cause }]);
+      this.add([{ ...run, state, cause }]);
+      if (state === "pending") await this.#options.rerun({ ...run, state }, 0);
+    }
   }
 
   /** Its transaction can never be mined: it is built anew. */
@@ -471,7 +492,7 @@ export class Delivery {
       const spent = outgoing.purpose === "fulfil" && /valid requestId|do not match request ID/i.test(reason);
       const foreign = spent ? await this.#foreignOutcome(run) : undefined;
       if (foreign?.kind === "delivered") {
-        await this.#finish(entry, "delivered", "by another transaction");
+        await this.#finish(entry, "delivered", FOREIGN);
         return;
       }
       if (spent && run.stage === undefined) {
@@ -483,6 +504,8 @@ export class Delivery {
         return;
       }
       if (spent) run.stage = { ...run.stage!, submit: true };
+      // Operator wants 400,000 gas to be left for the callback.
+      if (/enough gas|out of ?gas/i.test(reason)) entry.gasLimit = this.#moreGas(entry);
       // A submission that is refused may need other records: the pipeline runs again.
       const again = outgoing.purpose === "submit" && entry.failures > 2;
       if (again) {

@@ -35,6 +35,8 @@ export interface Sent {
   /** Heads at which its nonce was used and no receipt was found. */
   missed: number;
   problem: string | undefined;
+  /** Its last attempt does nothing. */
+  voided?: boolean;
 }
 
 export interface FeePolicy {
@@ -53,6 +55,8 @@ export interface TransactionEvents {
   mined(transaction: Sent, receipt: RpcReceipt): Promise<unknown>;
   /** A reorg took it out of its block; it is broadcast again. */
   unmined(transaction: Sent): Promise<void>;
+  /** Whether what it is for is gone, so that it must not be mined: its nonce is used up by one that does nothing. */
+  stale(transaction: Sent): Promise<boolean>;
   /** Its nonce was used by a transaction that is not ours: it will never be mined. */
   lost(transaction: Sent): Promise<void>;
 }
@@ -335,6 +339,32 @@ export class TransactionManager {
     return found.find((receipt) => receipt !== null) ?? undefined;
   }
 
+  /** Uses a nonce up with a transaction that does nothing, for what it was meant for is gone. */
+  async #void(sender: Sender, sent: Sent): Promise<void> {
+    const last = sent.attempts.at(-1)!;
+    const { maxFee: market } = this.#bid();
+    const raised = (fee: bigint) => (fee * (100n + this.#fees.bumpPercent)) / 100n + 1n;
+    const maxFee = raised(last.maxFee) > market ? raised(last.maxFee) : market;
+    const nothing = Transaction.from({
+      type: 2,
+      chainId: this.#chainId,
+      nonce: sent.nonce,
+      to: sender.key.address,
+      gasLimit: 21_000n,
+      maxFeePerGas: maxFee,
+      maxPriorityFeePerGas: raised(last.tip) < maxFee ? raised(last.tip) : maxFee,
+    });
+    const { hash, raw } = sender.key.sign(nothing);
+    const attempt: StoredAttempt = { hash, raw, maxFee, tip: nothing.maxPriorityFeePerGas! };
+    await this.#store.insertAttempt(sent.id, attempt);
+    sent.attempts.push(attempt);
+    sent.voided = true;
+    this.#logger.info(
+      { sender: sent.sender, nonce: sent.nonce, run: sent.runId },
+      "its request is gone: its nonce is used up",
+    );
+  }
+
   /** Bids higher for the same nonce. */
   async #bump(sender: Sender, sent: Sent): Promise<void> {
     const last = sent.attempts.at(-1)!;
@@ -379,16 +409,20 @@ export class TransactionManager {
         await this.#events!.unmined(sent);
         if (receipt === undefined) gone.push(sent);
       }
+      for (const sent of sender.waiting.values()) {
+        if (!sent.voided && (await this.#events!.stale(sent))) await this.#void(sender, sent);
+      }
       if (gone.length > 0) {
         this.#logger.warn(
           { sender: sender.key.address, count: gone.length },
           "a reorg took transactions back: sending them again",
         );
-        await this.#broadcast(
-          sender,
-          gone.sort((a, b) => a.nonce - b.nonce),
-        );
       }
+      // All of them, in their order: a pool may have dropped those that followed.
+      await this.#broadcast(
+        sender,
+        [...sender.waiting.values()].sort((a, b) => a.nonce - b.nonce),
+      );
     }
   }
 

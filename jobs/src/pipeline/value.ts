@@ -173,7 +173,7 @@ export function kindOf(value: Value | undefined): string {
   if (value instanceof Decimal) return `the number ${value}`;
   if (isList(value)) return `a list of ${value.length}`;
   if (isMap(value)) return "an object";
-  return `the ${typeof value} ${shorten(String(value))}`;
+  return typeof value === "string" ? `the text ${shorten(value)}` : `the ${typeof value} ${value}`;
 }
 
 /** Text short enough for an error message. */

@@ -68,12 +68,16 @@ async function openEmbedded(folder: string): Promise<Database> {
     const db = await startPglite(join(folder, "postgres"));
     await db.exec(`set search_path to ${SEARCH_PATH}`);
     const pool = new PglitePool(db);
+    const stopMaintenance = maintain(db, pool);
     return {
       kind: "embedded",
       pool: pool as unknown as pg.Pool,
-      query: async <Row>(sql: string, parameters: readonly unknown[] = []) =>
-        (await db.query<Row>(sql, parameters as unknown[])).rows,
+      query: async <Row>(sql: string, parameters: readonly unknown[] = []) => {
+        pool.queries++;
+        return (await db.query<Row>(sql, parameters as unknown[])).rows;
+      },
       async close() {
+        await stopMaintenance();
         await db.close();
         lock.release();
       },
@@ -82,6 +86,45 @@ async function openEmbedded(folder: string): Promise<Database> {
     lock.release();
     throw error;
   }
+}
+
+const CHECKPOINT_EVERY_MS = 30_000;
+/** Queries after which tables are vacuumed. */
+const VACUUM_AFTER = 20_000;
+
+/**
+ * PGlite has none of the background processes that keep a PostgreSQL server in shape: without checkpoints its write-ahead log
+ * grows for ever, without vacuum its tables do.
+ */
+function maintain(db: PGlite, pool: PglitePool): () => Promise<void> {
+  let checkpointed = 0;
+  let vacuumed = 0;
+  let running: Promise<unknown> | undefined;
+  const work = async () => {
+    if (pool.queries === checkpointed) return;
+    if (pool.queries - vacuumed > VACUUM_AFTER) {
+      vacuumed = pool.queries;
+      const tables = await db.query<{ name: string }>(
+        "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('bijuli', 'bullmq')",
+      );
+      // One by one, so that what waits in between gets its turn.
+      for (const { name } of tables.rows) await db.exec(`vacuum analyze ${name}`);
+    }
+    await db.exec("checkpoint");
+    checkpointed = pool.queries;
+  };
+  const timer = setInterval(() => {
+    running ??= work()
+      .catch(() => {}) // it is tried again; what is wrong with the database shows in the queries that matter
+      .finally(() => {
+        running = undefined;
+      });
+  }, CHECKPOINT_EVERY_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
 }
 
 /**
@@ -97,7 +140,17 @@ async function startPglite(folder: string): Promise<PGlite> {
   const db = await PGlite.create({
     dataDir: folder,
     // fdatasync is a no-op in its C library; fsync asks the file system.
-    startParams: [...parameters, "-c", "wal_sync_method=fsync", "-c", "fsync=on"],
+    startParams: [
+      ...parameters,
+      "-c",
+      "wal_sync_method=fsync",
+      "-c",
+      "fsync=on",
+      "-c",
+      "max_wal_size=64MB",
+      "-c",
+      "min_wal_size=32MB",
+    ],
   });
   const module = (db as unknown as { Module: { FS: EmscriptenFs } }).Module;
   module.FS.lookupPath("/pglite/data").node.stream_ops.fsync = (stream) => {

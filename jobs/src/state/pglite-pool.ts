@@ -13,6 +13,8 @@ interface Result {
 export class PglitePool extends EventEmitter {
   /** BullMQ asks whether a LISTEN connection that dropped would be noticed: within one process it cannot drop. */
   readonly options = { keepAlive: true };
+  /** How many there were. */
+  queries = 0;
   readonly #db: PGlite;
 
   constructor(db: PGlite) {
@@ -21,6 +23,7 @@ export class PglitePool extends EventEmitter {
   }
 
   async query(sql: string, parameters: readonly unknown[] = []): Promise<Result> {
+    this.queries++;
     // BullMQ's migrations are scripts of many statements, which only exec takes.
     if (parameters.length === 0) {
       const results = await this.#db.exec(sql);

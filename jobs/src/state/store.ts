@@ -121,6 +121,16 @@ export class Store {
     return rows.map(runOf);
   }
 
+  /** Delivered runs with that cause, of blocks from `number` on. */
+  async deliveredBecause(cause: string, number: number): Promise<Run[]> {
+    const rows = await this.#database.query<RunRow>(
+      `select ${RUN_COLUMNS} from bijuli.run where chain_id = $1::numeric and block_number >= $2 and state = 'delivered'
+         and cause = $3 order by block_number, log_index`,
+      [this.#chainId, number, cause],
+    );
+    return rows.map(runOf);
+  }
+
   async run(id: string): Promise<Run | undefined> {
     const [row] = await this.#database.query<RunRow>(`select ${RUN_COLUMNS} from bijuli.run where id = $1`, [id]);
     return row && runOf(row);

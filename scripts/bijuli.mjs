@@ -6,7 +6,12 @@ import { fileURLToPath } from "node:url";
 
 const parts = {
   reader: { file: "pi-reader/src/cli.ts", about: "the meter: samples, signs and serves readings" },
-  adapter: { file: "adapter/src/cli.ts", about: "the Chainlink external adapter that serves the meters' readings" },
+  adapter: {
+    file: "adapter/src/cli.ts",
+    about: "the Chainlink external adapter that serves the meters' readings",
+    // Its garbage is young and small: a third of the memory, at no cost in speed (adapter/README.md).
+    node: ["--max-semi-space-size=4"],
+  },
   node: { file: "jobs/src/cli.ts", about: "the oracle node: runs job specs, opens lots, delivers in order" },
   deploy: { file: "contracts/src/cli/deploy.ts", about: "deploys the contracts and writes their address book" },
   feeder: { file: "contracts/src/cli/feeder.ts", about: "registers meters and sets up a feeder" },
@@ -27,7 +32,12 @@ if (part === undefined || !existsSync(at(part.file))) {
 }
 
 const bundled = at("node_modules/.bin/node");
-const child = spawn(existsSync(bundled) ? bundled : process.execPath, [at(part.file), ...args], { stdio: "inherit" });
+const child = spawn(
+  existsSync(bundled) ? bundled : process.execPath,
+  [...(part.node ?? []), at(part.file), ...args],
+  // What was compiled once is kept: the next start takes half the time and a third less memory.
+  { stdio: "inherit", env: { NODE_COMPILE_CACHE: at(".bijuli/compile-cache"), ...process.env } },
+);
 // Ctrl-C at a terminal reaches the part by itself: sent on, it would count twice.
 process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

@@ -6,7 +6,7 @@ import { ADAPTER_SETTINGS, type AdapterSettings } from "./settings.ts";
 
 const HELP = `bijuli adapter: a Chainlink external adapter for the signed readings of meters
 
-  node adapter/src/cli.ts
+  npx bijuli adapter
 
 It takes no arguments; the environment configures it:
 

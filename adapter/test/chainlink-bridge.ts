@@ -4,7 +4,8 @@
  *   core/services/pipeline/task.bridge.go            BridgeTask.Run, eaJSONResponseStatus, resolveFailureOrCache
  *   core/services/pipeline/common_http.go            makeHTTPRequest
  *   core/services/pipeline/eautils/eautils.go        BestEffortExtractEAStatus, BestEffortExtractEAError
- *   core/services/pipeline/common.go                 isRetryableHTTPError
+ *   core/services/pipeline/common.go                 isRetryableHTTPError (by its documented effect: only 5xx is tried again;
+ *                                                    its text was not at hand when this was written)
  *   core/config/docs/core.toml                       [JobPipeline.HTTPRequest] MaxSize = '32768', DefaultTimeout = '15s'
  */
 

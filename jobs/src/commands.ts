@@ -11,16 +11,16 @@ import { SpecError } from "./spec/problem.ts";
 
 const HELP = `Runs Chainlink directrequest jobs and delivers their callbacks in order.
 
-  node start                 run the node until it is told to stop
-  node jobs                  the jobs of the running node
-  node jobs check FILE…      read job specs and say what is wrong with them
-  node runs [STATE]          the running node's last runs
-  node run ID                one run, with all that is known about it
-  node run again ID          run it again, on the record
-  node replay BLOCK          have the running node read blocks from there on again
-  node keys                  the addresses that send
-  node keys create           make a key in KEYSTORE, encrypted with KEYSTORE_PASSWORD_FILE
-  node keys import           store NODE_KEY's keys there
+  bijuli node start                 run the node until it is told to stop
+  bijuli node jobs                  the jobs of the running node
+  bijuli node jobs check FILE…      read job specs and say what is wrong with them
+  bijuli node runs [STATE]          the running node's last runs
+  bijuli node run ID                one run, with all that is known about it
+  bijuli node run again ID          run it again, on the record
+  bijuli node replay BLOCK          have the running node read blocks from there on again
+  bijuli node keys                  the addresses that send
+  bijuli node keys create           make a key in KEYSTORE, encrypted with KEYSTORE_PASSWORD_FILE
+  bijuli node keys import           store NODE_KEY's keys there
 
 All but start and "jobs check" ask the node at NODE_HOST:NODE_PORT, with API_TOKEN.
 

@@ -3,13 +3,29 @@ import { fileURLToPath } from "node:url";
 import { BijuliError } from "@bijuli/protocol";
 import type { InterfaceAbi } from "ethers";
 
+/** Source → library → where in the code its address belongs, in bytes. */
+type LinkReferences = Record<string, Record<string, { start: number; length: number }[]>>;
+
 /** What the compiler made of one contract. */
 export interface Artifact {
   contractName: string;
   abi: InterfaceAbi;
   bytecode: string;
-  /** Source → library → where in the bytecode its address belongs, in bytes. */
-  linkReferences: Record<string, Record<string, { start: number; length: number }[]>>;
+  deployedBytecode: string;
+  linkReferences: LinkReferences;
+  deployedLinkReferences: LinkReferences;
+  /** The compiler's number of an immutable → where in the runtime code its value stands, in bytes. */
+  immutableReferences: Record<string, { start: number; length: number }[]>;
+  /** The source as the compiler's input names it. */
+  inputSourceName: string;
+  buildInfoId: string;
+}
+
+/** The compiler run that an artifact came out of. */
+export interface BuildInfo {
+  solcLongVersion: string;
+  /** Standard JSON, as the compiler was given it. */
+  input: { settings: Record<string, unknown>; sources: Record<string, { content: string }> };
 }
 
 const release = new URL("../../artifacts/release/", import.meta.url);
@@ -28,16 +44,38 @@ export type ContractName = keyof typeof SOURCES;
 
 /** @throws BijuliError not-compiled when there is no such artifact */
 export function loadArtifact(name: ContractName): Artifact {
-  return readArtifact(SOURCES[name], name);
+  return read(`${SOURCES[name]}/${name}.json`, name) as Artifact;
 }
 
 /** The artifact of a library that another contract is linked with; `source` as link references spell it. */
 export function loadLibrary(source: string, name: string): Artifact {
-  return readArtifact(source.replace(/^project\//, ""), name);
+  return read(`${source.replace(/^project\//, "")}/${name}.json`, name) as Artifact;
 }
 
-function readArtifact(source: string, name: string): Artifact {
-  const file = new URL(`${source}/${name}.json`, release);
+/** The compiler's input and version, for source verification. */
+export function loadBuildInfo(artifact: Artifact): BuildInfo {
+  return read(`build-info/${artifact.buildInfoId}.json`, artifact.contractName) as BuildInfo;
+}
+
+/** All libraries below a contract, each after those that it is linked with itself. */
+export function librariesOf(artifact: Artifact): Artifact[] {
+  const found = new Map<string, Artifact>();
+  const visit = (from: Artifact) => {
+    for (const [source, names] of Object.entries(from.linkReferences)) {
+      for (const name of Object.keys(names)) {
+        if (found.has(name)) continue;
+        const library = loadLibrary(source, name);
+        visit(library);
+        found.set(name, library);
+      }
+    }
+  };
+  visit(artifact);
+  return [...found.values()];
+}
+
+function read(path: string, name: string): unknown {
+  const file = new URL(path, release);
   try {
     return JSON.parse(readFileSync(file, "utf8"));
   } catch (cause) {

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { FunctionFragment } from "ethers";
-import { type Built, build, type EmptyChain, startEmptyChain } from "../test/support/solidity.ts";
-import { prove, theorems } from "./prove.ts";
+import { prove, theorems } from "../proof/prove.ts";
+import { type Built, build, type EmptyChain, startEmptyChain } from "./support/solidity.ts";
 
 const DEEP = process.env.BIJULI_DEEP === "1";
 const library = readFileSync(new URL("../src/libraries/ClearingMath.sol", import.meta.url), "utf8");

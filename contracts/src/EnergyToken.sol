@@ -24,10 +24,29 @@ contract EnergyToken is ERC777 {
         market = market_;
     }
 
-    /// @notice Mints `amount` (10^-18 kWh) to a meter's account.
-    function mint(address account, uint256 amount) external {
+    modifier onlyMarket() {
         if (msg.sender != market) revert NotMarket(msg.sender);
-        _mint(account, amount, "", "");
+        _;
+    }
+
+    // The market is every account's operator, so ERC777's own functions would do. These make several of its moves in
+    // one call, each with its events, and ask only once who calls.
+
+    /// @notice Mints `amount` (10^-18 kWh) to a plant's meter and sends it to the distributor's.
+    function mintAndSend(address plant, address distributor, uint256 amount) external onlyMarket {
+        _mint(plant, amount, "", "");
+        _send(plant, distributor, amount, "", "", true);
+    }
+
+    /// @notice Sends `amount` (10^-18 kWh) from the distributor's meter to a consumer's and burns it there.
+    function sendAndBurn(address distributor, address consumer, uint256 amount) external onlyMarket {
+        _send(distributor, consumer, amount, "", "", true);
+        _burn(consumer, amount, "", "");
+    }
+
+    /// @notice Burns `amount` (10^-18 kWh) of a meter's.
+    function burnFrom(address account, uint256 amount) external onlyMarket {
+        _burn(account, amount, "", "");
     }
 
     /// @inheritdoc ERC777

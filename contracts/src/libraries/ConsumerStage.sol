@@ -181,15 +181,11 @@ library ConsumerStage {
     }
 
     function _useTokens(Delivery memory d, bytes32 distributorMeter, uint256 units) private {
-        address consumer = Deliveries.accountOfMeter(d.meterIds[d.index]);
-        d.token.operatorSend(
+        d.token.sendAndBurn(
             Deliveries.accountOfMeter(distributorMeter),
-            consumer,
-            units * Deliveries.TOKEN_PER_UNIT,
-            "",
-            ""
+            Deliveries.accountOfMeter(d.meterIds[d.index]),
+            units * Deliveries.TOKEN_PER_UNIT
         );
-        d.token.operatorBurn(consumer, units * Deliveries.TOKEN_PER_UNIT, "", "");
     }
 
     /// @dev The careful way, for a consumer that catches up over several clearings or is cut to its capacity: lot by

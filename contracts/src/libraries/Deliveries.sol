@@ -104,7 +104,7 @@ library Deliveries {
     }
 
     function burn(IEnergyToken token, bytes32 meterId, uint256 units) internal {
-        token.operatorBurn(accountOfMeter(meterId), units * TOKEN_PER_UNIT, "", "");
+        token.burnFrom(accountOfMeter(meterId), units * TOKEN_PER_UNIT);
     }
 
     function defer(Delivery memory d, Deferral reason) internal {

@@ -203,10 +203,11 @@ library SupplyStages {
         EnergyShelf.put(s.shelves[(d.number << 8) | plant], energies);
         if (energy != 0) {
             (, bytes32 distributorMeter) = d.charter.distributor();
-            address from = Deliveries.accountOfMeter(meterId);
-            uint256 amount = energy * Deliveries.TOKEN_PER_UNIT;
-            d.token.mint(from, amount);
-            d.token.operatorSend(from, Deliveries.accountOfMeter(distributorMeter), amount, "", "");
+            d.token.mintAndSend(
+                Deliveries.accountOfMeter(meterId),
+                Deliveries.accountOfMeter(distributorMeter),
+                energy * Deliveries.TOKEN_PER_UNIT
+            );
         }
         emit IEnergyMarket.PlantCleared(d.feeder, meterId, uint64(d.lot), energy);
     }

@@ -47,7 +47,7 @@ async function floor(): Promise<number> {
   const chain = await startChain();
   const wallet = new Wallet(KEYS[1], chain.provider);
   await ask(chain, 10);
-  await chain.mine();
+  await chain.mine(Math.ceil(requests / 100)); // a block holds some 250 requests
   const iface = chain.operator.interface;
   const logs = await chain.provider.getLogs({ address: await chain.operator.getAddress(), fromBlock: 0 });
   const calls = logs

@@ -69,6 +69,8 @@ interface Sender {
   /** In a block that a reorg may still take back. */
   mined: Map<number, Sent>;
   problem: string | undefined;
+  /** The lowest nonce that waits, and the head at which it came to be the lowest. */
+  next: { nonce: number; since: number } | undefined;
 }
 
 /**
@@ -105,7 +107,14 @@ export class TransactionManager {
     this.#finalityDepth = options.finalityDepth;
     this.#logger = options.logger;
     for (const key of options.keys) {
-      this.#senders.set(key.address, { key, nextNonce: 0, waiting: new Map(), mined: new Map(), problem: undefined });
+      this.#senders.set(key.address, {
+        key,
+        nextNonce: 0,
+        waiting: new Map(),
+        mined: new Map(),
+        problem: undefined,
+        next: undefined,
+      });
     }
   }
 
@@ -291,7 +300,9 @@ export class TransactionManager {
     const lowest = Math.min(...sender.waiting.keys());
     const stuck = sender.waiting.get(lowest);
     if (stuck === undefined || stuck.nonce < used) return;
-    const waited = head.number - stuck.broadcastAt;
+    // Counted from when it came to be the next: those that wait behind others are not stuck.
+    if (sender.next?.nonce !== lowest) sender.next = { nonce: lowest, since: head.number };
+    const waited = head.number - Math.max(stuck.broadcastAt, sender.next.since);
     if (stuck.problem !== undefined && waited >= 1) await this.#broadcast(sender, [...sender.waiting.values()]);
     else if (waited >= this.#fees.bumpAfter) await this.#bump(sender, stuck);
   }

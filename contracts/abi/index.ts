@@ -45,6 +45,7 @@ export const EnergyMarketAbi = [
   {"inputs":[{"internalType":"bytes32","name":"feeder","type":"bytes32"},{"internalType":"uint64","name":"lot","type":"uint64"},{"internalType":"uint256","name":"notBefore","type":"uint256"}],"name":"RepeatTooEarly","type":"error"},
   {"inputs":[],"name":"RequestsUnderWay","type":"error"},
   {"inputs":[{"internalType":"uint32","name":"account","type":"uint32"},{"internalType":"uint256","name":"free","type":"uint256"},{"internalType":"uint256","name":"amount","type":"uint256"}],"name":"ReserveKept","type":"error"},
+  {"inputs":[{"internalType":"uint8","name":"bits","type":"uint8"},{"internalType":"uint256","name":"value","type":"uint256"}],"name":"SafeCastOverflowedUintDowncast","type":"error"},
   {"inputs":[{"internalType":"string","name":"str","type":"string"}],"name":"StringTooLong","type":"error"},
   {"inputs":[],"name":"TakingLinkBack","type":"error"},
   {"inputs":[{"internalType":"string","name":"term","type":"string"},{"internalType":"uint256","name":"value","type":"uint256"},{"internalType":"uint256","name":"most","type":"uint256"}],"name":"TermTooHigh","type":"error"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IEnergyMarket, Stage} from "./interfaces/IEnergyMarket.sol";
 import {Purpose} from "./libraries/Purpose.sol";
 import {Requests} from "./libraries/Requests.sol";
@@ -56,7 +57,7 @@ abstract contract Openings is MarketBase {
         if (msg.sender != address(_link)) revert NotToken(msg.sender);
         if (_takingLinkBack) revert TakingLinkBack();
         bytes32 feeder = abi.decode(data, (bytes32));
-        _feeder(feeder).link += uint96(amount);
+        _feeder(feeder).link += SafeCast.toUint96(amount);
         emit LinkFunded(feeder, from, amount);
     }
 
@@ -73,7 +74,7 @@ abstract contract Openings is MarketBase {
         uint256 arrived = _link.balanceOf(address(this)) - before;
         (uint256 number, , , ) = Purpose.unpack(purpose);
         bytes32 feeder = _s.feederIds[uint24(number)];
-        _s.feeders[feeder].link += uint96(arrived);
+        _s.feeders[feeder].link += SafeCast.toUint96(arrived);
         emit LinkFunded(feeder, msg.sender, arrived);
     }
 

@@ -17,7 +17,7 @@ import {PlantSeat, Terms} from "../interfaces/IEnergyMarket.sol";
 library Charter {
     uint256 internal constant CHUNK = 64;
     uint256 internal constant MAX_PLANTS = 64;
-    uint256 internal constant MAX_CONSUMERS = 16_384;
+    uint256 internal constant MAX_CONSUMERS = 4_096;
     uint256 private constant _PLANTS_AT = 136;
     uint256 private constant _PLANT_BYTES = 44;
 

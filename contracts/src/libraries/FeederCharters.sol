@@ -135,11 +135,15 @@ library FeederCharters {
         uint256 total = draft.consumers;
         (bytes32[] memory meters, uint32[] memory accounts) = Charter.consumersAt(_newestCode(s, feeder), 0, total);
         bool[] memory dirty = new bool[](draft.chunks.length);
+        bool lowest = false; // whether one goes whose price limit was the lowest
         for (uint256 i = 0; i < removed.length; ++i) {
             uint256 at = 0;
             while (at < total && accounts[at] != removed[i]) ++at;
             if (at == total) revert IMarketErrors.NotListed(removed[i]);
             _unseat(s, removed[i], fromLot);
+            if (s.accounts[removed[i]].priceLimit == draft.consumerLimit && draft.consumerLimit != type(uint64).max) {
+                lowest = true;
+            }
             --total;
             (meters[at], accounts[at]) = (meters[total], accounts[total]);
             dirty[at / Charter.CHUNK] = true;
@@ -149,12 +153,7 @@ library FeederCharters {
             mstore(meters, total)
             mstore(accounts, total)
         }
-        uint64 limit = type(uint64).max;
-        for (uint256 i = 0; i < total; ++i) {
-            uint64 own = s.accounts[accounts[i]].priceLimit;
-            if (own < limit) limit = own;
-        }
-        draft.consumerLimit = limit;
+        if (lowest) draft.consumerLimit = _lowestLimit(s, accounts);
         address[] memory chunks = new address[]((total + Charter.CHUNK - 1) / Charter.CHUNK);
         for (uint256 i = 0; i < chunks.length; ++i) {
             chunks[i] = dirty[i] ? Charter.writeChunk(meters, accounts, i) : draft.chunks[i];
@@ -163,6 +162,14 @@ library FeederCharters {
         draft.consumers = uint16(total);
         emit IEnergyMarket.ConsumersDelisted(feeder, fromLot, removed);
         _save(s, draft);
+    }
+
+    function _lowestLimit(MarketState storage s, uint32[] memory accounts) private view returns (uint64 limit) {
+        limit = type(uint64).max;
+        for (uint256 i = 0; i < accounts.length && limit != 0; ++i) {
+            uint64 own = s.accounts[accounts[i]].priceLimit;
+            if (own < limit) limit = own;
+        }
     }
 
     /// @notice An account's own leaving, from the next lot on that no charter has claimed yet.

@@ -53,6 +53,8 @@ library Participation {
     function deposit(MarketState storage s, uint32 account) external {
         Account storage a = known(s, account);
         if (msg.value == 0) revert IMarketErrors.ZeroAmount();
+        // an account's balance has 96 bits: more ether than there is, but not than a test chain can make up
+        if (address(this).balance > type(uint96).max) revert IMarketErrors.BalanceTooHigh(account);
         emit IEnergyMarket.Deposited(account, msg.sender, msg.value);
         Accounts.credit(s, account, msg.value);
         a.word = a.word.unset(AccountWordLib.LOW);

@@ -18,7 +18,11 @@ describe("whatever is done, in whatever order, the properties hold after every s
     world = await World.create();
     lens = await deployFixture(world.regulator, "MarketLens");
     const snapshot = await world.chain.helpers.takeSnapshot();
-    restore = () => snapshot.restore();
+    restore = async () => {
+      await snapshot.restore();
+      // the chain's clock runs on with the machine's: put it back too
+      await world.chain.helpers.time.setNextBlockTimestamp((await world.chain.helpers.time.latest()) + 1);
+    };
   });
   after(() => world.close());
 

@@ -662,7 +662,7 @@ export class Walk {
     );
     const worth = seen.map(({ balance, owed }) => balance - owed);
     pairs.forEach(([, { account }], i) => {
-      worth[Number(account) - 1]! += claims[i];
+      worth[Number(account) - 1] = (worth[Number(account) - 1] ?? 0n) + claims[i]!;
     });
     worth.forEach((amount, i) => {
       const said = this.#worth.get(BigInt(i + 1)) ?? 0n;

@@ -111,11 +111,6 @@ describe(
         await node.kill();
         await start();
       },
-      reorg: async () => {
-        await sleep(Math.random() * 500);
-        await chain.provider.send("anvil_reorg", [1 + Math.floor(Math.random() * 10), []]).catch(() => {});
-        (chain.requester.runner as unknown as { reset(): void }).reset();
-      },
       "RPC cut": async () => {
         await sleep(Math.random() * 300);
         chain.pause();

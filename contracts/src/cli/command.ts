@@ -19,7 +19,14 @@ const USAGE = new Set([
   "unknown",
 ]);
 /** What may succeed when the same command is run again. */
-const TEMPORARY = new Set(["rpc-unreachable", "no-funds", "not-mined", "account-busy", "reader-unreachable"]);
+const TEMPORARY = new Set([
+  "rpc-unreachable",
+  "no-funds",
+  "not-mined",
+  "account-busy",
+  "reader-unreachable",
+  "scheduled",
+]);
 
 /**
  * Runs a command line: one clear line for what goes wrong, and the exit code that goes with it.

@@ -58,7 +58,7 @@ contract SolarBounty is LotReadingClient {
         emit Offered(bounty, meterId, msg.sender, msg.value);
     }
 
-    /// @notice Asks any operator for the reading, paid from this contract's LINK plus what the caller sent before.
+    /// @notice Asks any operator for the reading, with the caller's LINK (approve it before).
     function ask(
         uint256 bounty,
         address operator,
@@ -67,7 +67,6 @@ contract SolarBounty is LotReadingClient {
     ) external returns (bytes32 requestId) {
         Bounty storage b = _open(bounty);
         if (block.timestamp < (uint256(b.lastLot) + 1) * _lotSeconds) revert LotNotOver(b.lastLot);
-        // LINK comes from who asks: nobody can spend another's
         if (payment != 0) _link.transferFrom(msg.sender, address(this), payment);
         bytes32[] memory meters = new bytes32[](1);
         meters[0] = b.meterId;

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { BijuliError } from "@bijuli/protocol";
 import type { InterfaceAbi } from "ethers";
@@ -74,12 +74,20 @@ export function librariesOf(artifact: Artifact): Artifact[] {
   return [...found.values()];
 }
 
+const kept = new Map<string, { changed: number; json: unknown }>();
+
+/** Parsed once, and again when it has been compiled anew: nobody changes what is read here. */
 function read(path: string, name: string): unknown {
-  const file = new URL(path, release);
+  const file = fileURLToPath(new URL(path, release));
   try {
-    return JSON.parse(readFileSync(file, "utf8"));
+    const changed = statSync(file).mtimeMs;
+    const known = kept.get(file);
+    if (known?.changed === changed) return known.json;
+    const json: unknown = JSON.parse(readFileSync(file, "utf8"));
+    kept.set(file, { changed, json });
+    return json;
   } catch (cause) {
-    throw new BijuliError("not-compiled", `${name} has not been compiled: ${fileURLToPath(file)} cannot be read`, {
+    throw new BijuliError("not-compiled", `${name} has not been compiled: ${file} cannot be read`, {
       cause,
       remedy: "node contracts/scripts/compile.ts",
     });

@@ -118,6 +118,14 @@ describe("bijuli deploy", { skip: hasAnvil ? false : "anvil has no binary here" 
     assert.equal((await chain.sentBy(0)) - from, 15, "as many transactions as without a kill");
   });
 
+  it("leaves an address book alone that another run is writing", async () => {
+    const book = join(cwd, "locked.json");
+    writeFileSync(`${book}.lock`, `${process.pid}\n`);
+    const { code, stderr } = await command("deploy", ["--rpc-url", chain.url, "--book", book], { cwd, env });
+    assert.equal(code, 75);
+    assert.match(stderr, new RegExp(`locked\\.json is being written by process ${process.pid}`));
+  });
+
   it("opens an encrypted keystore, and says only that a password is wrong", async () => {
     const keystore = join(cwd, "deployer.json");
     writeFileSync(
@@ -167,8 +175,12 @@ describe("bijuli deploy", { skip: hasAnvil ? false : "anvil has no binary here" 
       ],
       [["--bogus"], env, 2, /Unknown option '--bogus'/],
     ];
+    // All at once, so each with an address book of its own.
     const results = await Promise.all(
-      cases.map(([args, variables]) => command("deploy", args, { cwd, env: variables })),
+      cases.map(([args, variables], i) => {
+        const own = args.includes("--rpc-url") && !args.includes("--book") ? ["--book", `refused-${i}.json`] : [];
+        return command("deploy", [...args, ...own], { cwd, env: variables });
+      }),
     );
     for (const [i, { code, stdout, stderr }] of results.entries()) {
       const [args, , expected, message] = cases[i]!;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { existsSync, renameSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, type Hex, isHex } from "@bijuli/protocol";
 import { formatEther, type JsonRpcProvider } from "ethers";
@@ -98,11 +98,16 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   if (from && !values["dry-run"]) throw usage("--from is for --dry-run: a deployment needs a key");
 
   const bookFile = values.book ?? join("deployments", `${network.name}.json`);
-  let record = readDeployment(bookFile);
-  const setOff = values.fresh && record !== undefined;
-  if (setOff) record = undefined;
-  const provider = await connect(network);
+  // Locked before it is read: what another run adds to it must not be missed.
+  const release = values["dry-run"] ? () => {} : lock(bookFile);
+  const provider = await connect(network).catch((error) => {
+    release();
+    throw error;
+  });
   try {
+    const earlier = readDeployment(bookFile);
+    const setOff = values.fresh && earlier !== undefined;
+    const record = setOff ? undefined : earlier;
     const { chainId } = await provider.getNetwork();
     refuseTestLink(chainId, wanted.link, values["test-link"] ?? false);
     await checkRecord(provider, bookFile, record, chainId);
@@ -136,6 +141,7 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
     return await conclude(provider, kept, request, bookFile, network, nothing ?? false, values.json ?? false);
   } finally {
     provider.destroy();
+    release();
   }
 }
 
@@ -290,6 +296,41 @@ async function conclude(
   if (json) process.stdout.write(`${JSON.stringify(book)}\n`);
   else say(`next: npx bijuli feeder --network ${network.name} create NAME`);
   return ExitCode.OK;
+}
+
+/**
+ * Two runs would overwrite each other's address book. A run that was killed leaves its lock: it holds its process id.
+ * @returns what releases it
+ */
+function lock(file: string): () => void {
+  const path = `${file}.lock`;
+  mkdirSync(dirname(path), { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(path, `${process.pid}\n`, { flag: "wx" });
+      return () => rmSync(path, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const holder = holderOf(path);
+    if (holder !== undefined) {
+      throw new BijuliError("account-busy", `${file} is being written by process ${holder}`, {
+        remedy: `wait for it; if there is no such run, remove ${path}`,
+      });
+    }
+    rmSync(path, { force: true });
+  }
+}
+
+function holderOf(path: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(path, "utf8"));
+    if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return undefined;
+    process.kill(pid, 0);
+    return pid;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM" ? -1 : undefined;
+  }
 }
 
 /** The address book that is there stays, under the first free number. */

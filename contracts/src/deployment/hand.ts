@@ -106,7 +106,7 @@ function notSent(step: string, sent: TransactionResponse | undefined, cause: unk
     });
   }
   if (sent && isError(cause, "TIMEOUT")) {
-    return new BijuliError("not-mined", `${step}: transaction ${sent.hash} has not been mined yet`, {
+    return new BijuliError("not-mined", `${step}: transaction ${sent.hash} does not have its confirmations yet`, {
       remedy: "run again: it goes on from there",
     });
   }

@@ -163,14 +163,14 @@ library SupplyStages {
             d.index = i;
             Refusal refusal = Refusal.Malformed;
             if (next != 0) {
-                refusal = Refusal.AlreadyCleared;
-                if (bits & (1 << (d.first + i)) == 0) {
-                    refusal = _takePlant(s, d, c);
-                    if (refusal == Refusal.None) bits |= 1 << (d.first + i);
-                    else stuck = true;
-                }
+                bool done = bits & (1 << (d.first + i)) != 0;
+                refusal = done ? Refusal.AlreadyCleared : _takePlant(s, d, c);
+                if (refusal == Refusal.None) bits |= 1 << (d.first + i);
             }
-            if (refusal != Refusal.None) Deliveries.refuse(d, refusal);
+            if (refusal != Refusal.None) {
+                if (refusal != Refusal.AlreadyCleared) stuck = true;
+                Deliveries.refuse(d, refusal);
+            }
             if (next == 0) break;
             d.at = next;
         }

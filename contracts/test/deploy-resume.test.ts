@@ -5,7 +5,7 @@ import { Contract, JsonRpcProvider, Network, type TransactionRequest } from "eth
 import { AccessManagerAbi } from "../abi/index.ts";
 import type { DeploymentRecord } from "../src/deployment/address-book.ts";
 import { type DeployOptions, deploy, deployBy } from "../src/deployment/deploy.ts";
-import { ERC1820_ADDRESS } from "../src/deployment/erc1820.ts";
+import { ERC1820_ADDRESS, ERC1820_COST, ERC1820_SENDER } from "../src/deployment/erc1820.ts";
 import { type Hand, sendingHand } from "../src/deployment/hand.ts";
 import { verifyDeployment } from "../src/deployment/verify.ts";
 import type { AddressBook } from "../src/index.ts";
@@ -259,6 +259,41 @@ describe("a deployment that is not what was compiled", { skip: hasAnvil ? false 
       provider.destroy();
       proxy.close();
       fresh.close();
+    }
+  });
+});
+
+describe("the ERC-1820 registry", { skip: hasAnvil ? false : "anvil has no binary here" }, () => {
+  it("is placed by a later run that finds its ether already paid, and never paid for twice", async () => {
+    const chain = await Anvil.start();
+    try {
+      let record: DeploymentRecord | undefined;
+      const hand = await sendingHand(chain.wallet(0));
+      const dying: Hand = {
+        address: hand.address,
+        dry: false,
+        nonce: hand.nonce,
+        send: async (...args) => {
+          await hand.send(...args);
+          throw new Died();
+        },
+      };
+      const request = (): DeployOptions => ({
+        lotSeconds: 300,
+        nodes: [],
+        record,
+        save: (next) => {
+          record = next;
+        },
+      });
+      await assert.rejects(deployBy(dying, chain.provider, request()), Died);
+      assert.equal(await chain.provider.getCode(ERC1820_ADDRESS), "0x");
+      assert.equal(await chain.provider.getBalance(ERC1820_SENDER), ERC1820_COST);
+      await deploy(chain.wallet(0), request());
+      assert.notEqual(await chain.provider.getCode(ERC1820_ADDRESS), "0x");
+      assert.equal(await chain.provider.getBalance(ERC1820_SENDER), 0n);
+    } finally {
+      chain.close();
     }
   });
 });

@@ -291,7 +291,8 @@ describe("the ERC-1820 registry", { skip: hasAnvil ? false : "anvil has no binar
       assert.equal(await chain.provider.getBalance(ERC1820_SENDER), ERC1820_COST);
       await deploy(chain.wallet(0), request());
       assert.notEqual(await chain.provider.getCode(ERC1820_ADDRESS), "0x");
-      assert.equal(await chain.provider.getBalance(ERC1820_SENDER), 0n);
+      const left = await chain.provider.getBalance(ERC1820_SENDER);
+      assert.ok(left < ERC1820_COST / 100n, `${left} wei are left of one payment`);
     } finally {
       chain.close();
     }

@@ -27,8 +27,8 @@ const undone = storeCost(0, 1, 0).refund;
 export const FLOOR_TEXT = `## The floors
 
 \`floor.ts\` computes them for each transaction, from its own calldata and events and the slots that its duty touches. No
-dispatch, decoding, loop, bound check, memory or library call counts. No contract with these duties, these records and this
-token can go below; some of it is a choice of the layout (energies in slots between two stages, say). What counts:
+dispatch, decoding, loop, bound check, memory or library call counts. No contract with these duties, these records, this token and
+this layout (energies in slots between two stages, say) can go below. What counts:
 
 - **Transaction**: ${gas(INTRINSIC)}. **Calldata**: ${ZERO_BYTE} a zero byte, ${OTHER_BYTE} any other; and by EIP-7623 the transaction costs at least
   ${gas(INTRINSIC)} + ${FLOOR_TOKEN} a zero byte + ${4 * FLOOR_TOKEN} any other.

@@ -1,5 +1,6 @@
 import { FLOOR_TEXT } from "./floor-text.ts";
 import type { StageName } from "./scenario.ts";
+import { FLOOR_TOKEN, ZERO_BYTE } from "./schedule.ts";
 import { LOTS, type Part, type Row, type Table } from "./table.ts";
 import { PARTS, type Part as PartName } from "./trace.ts";
 
@@ -80,7 +81,11 @@ A page is a request's: the market asks for as many meters as fit an oracle's ans
 
 ${furtherTable(rows)}
 
-What each further lot of a further consumer adds, most of it calldata:
+A day's record is ${number(recordCalldata(parts))} gas of calldata at the usual price; by EIP-7623 a transaction that did little else would pay ${number((recordCalldata(parts) * FLOOR_TOKEN) / ZERO_BYTE)} for it,
+and near that the floor of a page of eight lies.
+
+What each further lot of a further consumer adds, most of it calldata. Where tokens are sent and burned more is set and freed than
+a transaction is refunded, at most a fifth of it; so a fifth of whatever else it costs comes back.
 
 ${perLotTable(rows)}
 
@@ -203,6 +208,9 @@ function furtherTable(rows: Rows): string {
     ),
   );
 }
+
+const recordCalldata = (parts: readonly Part[]) =>
+  parts.find((p) => p.of === "further consumer" && p.lots === 288 && !p.tokensPerConsumer)!.measured.calldata;
 
 function perLotTable(rows: Rows): string {
   const between = (few: number, many: number, tokens: boolean, route: "operator" | "submit", what: "gas" | "floor") =>

@@ -74,7 +74,7 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
         MeterKey key = _known(meterId);
         if (signer == address(0)) revert ZeroSigner(meterId);
         if (key.suspended()) revert MeterIsSuspended(meterId, key.fromLot());
-        _append(meterId, key, MeterKeyLib.pack(signer, key.capacity(), fromLot, false));
+        _append(meterId, key, fromLot, MeterKeyLib.pack(signer, key.capacity(), fromLot, false));
         emit SignerRotated(meterId, signer, fromLot);
     }
 
@@ -82,7 +82,7 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
     function setCapacity(bytes32 meterId, uint64 capacity, uint64 fromLot) external restricted {
         MeterKey key = _known(meterId);
         _checkCapacity(capacity);
-        _append(meterId, key, MeterKeyLib.pack(key.signer(), capacity, fromLot, key.suspended()));
+        _append(meterId, key, fromLot, MeterKeyLib.pack(key.signer(), capacity, fromLot, key.suspended()));
         emit CapacitySet(meterId, capacity, fromLot);
     }
 
@@ -90,7 +90,7 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
     function suspend(bytes32 meterId, uint64 fromLot) external restricted {
         MeterKey key = _known(meterId);
         if (key.suspended()) revert MeterIsSuspended(meterId, key.fromLot());
-        _append(meterId, key, MeterKeyLib.pack(key.signer(), key.capacity(), fromLot, true));
+        _append(meterId, key, fromLot, MeterKeyLib.pack(key.signer(), key.capacity(), fromLot, true));
         emit MeterSuspended(meterId, fromLot);
     }
 
@@ -99,7 +99,7 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
         MeterKey key = _known(meterId);
         if (signer == address(0)) revert ZeroSigner(meterId);
         if (!key.suspended()) revert MeterNotSuspended(meterId);
-        _append(meterId, key, MeterKeyLib.pack(signer, key.capacity(), fromLot, false));
+        _append(meterId, key, fromLot, MeterKeyLib.pack(signer, key.capacity(), fromLot, false));
         emit MeterReinstated(meterId, signer, fromLot);
     }
 
@@ -231,8 +231,8 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
     }
 
     /// @dev Changes hold for lots not yet begun, in the order of their lots; one for the same lot replaces the other.
-    function _append(bytes32 meterId, MeterKey newest, MeterKey key) private {
-        uint64 fromLot = key.fromLot();
+    /// @param fromLot the key's, before it is cut to the bits that a key has for it
+    function _append(bytes32 meterId, MeterKey newest, uint64 fromLot, MeterKey key) private {
         uint64 firstFree = currentLot() + 1;
         if (fromLot < firstFree) revert LotBegun(fromLot, firstFree);
         if (fromLot > firstFree + MAX_LOTS_AHEAD) revert TooFarAhead(fromLot, firstFree + MAX_LOTS_AHEAD);

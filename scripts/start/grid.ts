@@ -49,12 +49,12 @@ const terms = z
     reserve: wei.default("0"),
     graceSeconds: z.int().min(0).max(31_536_000).default(3_600),
     /** From a lot's end until: it may be opened; the regulator may estimate a silent plant; anyone may close without it. */
-    openDelaySeconds: z.int().min(0).max(86_400).default(0),
+    openDelaySeconds: z.int().min(0).max(2_592_000).default(0),
     estimateSeconds: z.int().min(0).max(31_536_000).default(86_400),
     abandonSeconds: z.int().min(0).max(31_536_000).default(604_800),
     /** From a request until it may be repeated, and how many repeats the feeder pays. */
-    repeatSeconds: z.int().min(1).max(31_536_000).default(3_600),
-    freeRepeats: z.int().min(0).max(255).default(3),
+    repeatSeconds: z.int().min(1).max(2_592_000).default(3_600),
+    freeRepeats: z.int().min(0).max(16).default(3),
     tokensPerConsumer: z.boolean().default(true),
   })
   .prefault({});

@@ -1,3 +1,4 @@
+import { marginWarning } from "@bijuli/contracts";
 import { type Grid, metersOf } from "./grid.ts";
 
 /** Meters named one by one; of a larger feeder the rest is counted. */
@@ -17,6 +18,8 @@ export function introduce(grid: Grid, links: Record<string, string>, readers: Re
       ...feeder.terms,
     });
     lines.push(`feeder ${feeder.name}: ${terms.map(([key, value]) => `${key} ${value}`).join(", ")}`);
+    const warning = marginWarning(feeder.name, feeder.terms);
+    if (warning) lines.push(`  warning: ${warning}`);
     const meters = metersOf(grid, feeder);
     for (const { role, serial, pricePerKWh, capacityWatts, deposit } of meters.slice(0, NAMED)) {
       const price = role === "plant" ? `${pricePerKWh} wei/kWh, ` : "";

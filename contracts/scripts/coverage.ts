@@ -26,6 +26,7 @@ const TESTS = [
   "ledger",
   "attackers",
   "attackers-aliases",
+  "refusals",
   "bad-input",
   "invariants",
 ].filter((name) => existsSync(join(contracts, `test/${name}.test.ts`)));
@@ -69,7 +70,7 @@ try {
   );
   writeFileSync(join(copy, "covered.test.ts"), covered());
   const files = [join(copy, "covered.test.ts")];
-  const stream = run({ files, cwd: place, timeout: 900_000 });
+  const stream = run({ files, cwd: copy, timeout: 900_000 });
   stream.on("test:fail", () => {
     process.exitCode = 1;
   });

@@ -113,7 +113,9 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
         (uint64 lot, uint64 registerA, uint64 registerB) = _contradiction(meterId, a, b);
 
         // A retired signer's key may have leaked after its time: what it signs now says nothing of the meter today.
-        bool suspends = newest.signer() == signer && !newest.suspended();
+        // One that is only announced to retire is not retired yet.
+        MeterKey current = _keyAt(meterId, currentLot());
+        bool suspends = current.signer() == signer && !current.suspended();
         emit EquivocationProven(meterId, signer, lot, registerA, registerB, suspends);
         if (!suspends) return;
         uint64 fromLot = market.nextLotOf(meterId);
@@ -255,7 +257,7 @@ contract MeterRegistry is IMeterRegistry, IERC165, AccessManaged, EIP712 {
                 sstore(older.slot, kept)
             }
         }
-        _newest[meterId] = MeterKeyLib.pack(newest.signer(), key.capacity(), fromLot, true);
+        _newest[meterId] = MeterKeyLib.pack(key.signer(), key.capacity(), fromLot, true);
         emit MeterSuspended(meterId, fromLot);
     }
 

@@ -175,6 +175,27 @@ describe("the meters' registry", () => {
     );
   });
 
+  test("announcing a new signer saves nobody: the suspension overtakes what was announced", async () => {
+    const { registry } = world;
+    const meter = world.meter("about to retire", 0n, await now());
+    await world.register(meter, 1_000n);
+    const from = (await now()) + 1n;
+    const next = new SigningKey(id("announced"));
+    await world.send(registry.setCapacity!(meter.meterId, 2_000n, from + 1n));
+    await world.send(registry.rotateSigner!(meter.meterId, address(next), from + 3n));
+    const a = meter.reading(from - 1n, 1);
+    const b = { ...a, reverse: 1n };
+    const receipt = await world.send(
+      registry.reportEquivocation!(meter.meterId, address(meter.key), testimony(meter, a), testimony(meter, b)),
+    );
+    assert.equal(world.events(receipt, "MeterSuspended")[0]!.args.fromLot, from - 1n);
+    assert.deepEqual([...(await registry.signerAt!(meter.meterId, from + 9n))], [address(meter.key), true]);
+    assert.equal(await registry.capacityAt!(meter.meterId, from + 9n), 1_000n);
+    await refused(registry.reinstate!(meter.meterId, "0x0000000000000000000000000000000000000000", from), "ZeroSigner");
+    await world.send(registry.reinstate!(meter.meterId, address(next), from + 2n));
+    assert.deepEqual([...(await registry.signerAt!(meter.meterId, from + 2n))], [address(next), false]);
+  });
+
   test("it says what it is", async () => {
     const { registry, market } = world;
     assert.equal(await registry.supportsInterface!("0x01ffc9a7"), true);

@@ -153,7 +153,7 @@ export class Walk {
       [3, "force ether", () => this.#force()],
       [4, "close", () => this.#close()],
       [5, "estimate", () => this.#estimate()],
-      [5, "abandon", () => this.#abandon()],
+      [3, "abandon", () => this.#abandon()],
       [3, "change the reserve", () => this.#reserve()],
       [4, "repeat a request", () => this.#repeat()],
       [2, "cancel a request", () => this.#cancel()],
@@ -458,10 +458,21 @@ export class Walk {
     return clearing.feeder.clearings.find(({ stage }) => stage < 2) === clearing;
   }
 
-  async #estimate(): Promise<boolean> {
+  /** A clearing and a stage to go on with; mostly the one whose turn it is, when it has been silent for long enough. */
+  async #silent(stages: number, seconds: bigint): Promise<{ clearing: Clearing; stage: number } | undefined> {
     const clearing = this.#pickClearing();
-    if (!clearing) return false;
-    const stage = this.random.int(2);
+    const inTurn = clearing?.feeder.clearings.find(({ stage }) => stage < 2);
+    if (!clearing || !inTurn || this.random.chance(0.3)) {
+      return clearing && { clearing, stage: this.random.int(stages) };
+    }
+    if (this.random.chance(0.7)) await this.world.after(inTurn.lot, seconds);
+    return { clearing: inTurn, stage: inTurn.stage };
+  }
+
+  async #estimate(): Promise<boolean> {
+    const page = await this.#silent(2, 600n);
+    if (!page) return false;
+    const { clearing, stage } = page;
     const lots = Number(clearing.lot - clearing.firstLot) + 1;
     const { feeder } = clearing.feeder;
     const first = stage === PLANT ? this.random.int(feeder.plants.length) : 0;
@@ -485,9 +496,9 @@ export class Walk {
   }
 
   async #abandon(): Promise<boolean> {
-    const clearing = this.#pickClearing();
-    if (!clearing) return false;
-    const stage = this.random.int(3);
+    const page = await this.#silent(3, 1_200n);
+    if (!page) return false;
+    const { clearing, stage } = page;
     const call = () => this.#tx("abandon", clearing.feeder.feeder.id, clearing.lot, stage);
     if (!this.#inTurn(clearing)) await this.#mustNot("abandoning out of turn", ["NotInTurn"], call);
     else if (clearing.stage !== stage) await this.#mustNot("abandoning", ["WrongStage"], call);

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { encodeRecord, type Hex, readingDomain, readingFromJson, readingToJson, signReading } from "@bijuli/protocol";
 import { SigningKey } from "ethers";
 
@@ -13,21 +13,28 @@ export class MisbehavingReader {
 
   /** @param behind the honest reader's address, asked for with each request */
   async listen(behind: () => string): Promise<void> {
-    this.#server = createServer(async (request, response) => {
-      const readerUrl = behind();
-      if (this.fault === "down") return request.socket.destroy();
-      const isReading = request.url!.startsWith("/readings/");
-      if (isReading && this.fault === "lot still open") {
-        response.writeHead(425, { "content-type": "application/json", "retry-after": "1" });
-        return response.end(JSON.stringify({ error: { name: "TooEarly", message: "the lot is still open" } }));
-      }
-      const answer = await fetch(new URL(request.url!, readerUrl));
-      const text = await answer.text();
-      response.writeHead(answer.status, { "content-type": "application/json" });
-      response.end(answer.ok && isReading ? this.#spoil(text, await this.#domain(readerUrl)) : text);
+    this.#server = createServer((request, response) => {
+      // A reader that was stopped meanwhile is down.
+      this.#answer(behind(), request, response).catch(() => request.socket.destroy());
     });
     await new Promise<void>((resolve) => this.#server!.listen(0, "127.0.0.1", resolve));
     this.url = `http://127.0.0.1:${(this.#server.address() as { port: number }).port}`;
+  }
+
+  async #answer(readerUrl: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const isReading = request.url!.startsWith("/readings/");
+    if (this.fault === "down") {
+      request.socket.destroy();
+    } else if (isReading && this.fault === "lot still open") {
+      response.writeHead(425, { "content-type": "application/json", "retry-after": "1" });
+      response.end(JSON.stringify({ error: { name: "TooEarly", message: "the lot is still open" } }));
+    } else {
+      const answer = await fetch(new URL(request.url!, readerUrl));
+      const text = await answer.text();
+      const body = answer.ok && isReading ? this.#spoil(text, await this.#domain(readerUrl)) : text;
+      response.writeHead(answer.status, { "content-type": "application/json" });
+      response.end(body);
+    }
   }
 
   close(): void {
@@ -50,7 +57,7 @@ export class MisbehavingReader {
       return JSON.stringify({ ...served, signature, record: encodeRecord(reading, signature) });
     }
     if (this.fault === "tampered record") {
-      // A consumer that would rather have used a Unit less in this lot, and knows that registers must fit.
+      // A meter's owner who would rather have another energy in this lot, and knows that the register must fit it.
       const spoilt = {
         ...reading,
         forward: reading.forward + 1n,

@@ -1,8 +1,12 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { explain } from "@bijuli/protocol";
 import { createPostgresBackend, Queue, runMigrations, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Database } from "../state/database.ts";
+
+/** How often a queue that complained is asked whether it works again. */
+const RECOVERY_MS = 500;
 
 /** Does the work of one job. What it throws has the job tried again. */
 export type Work = (runId: string) => Promise<void>;
@@ -30,6 +34,8 @@ export class RunQueue {
   readonly #active: ReadonlySet<string>;
   /** What the queue last complained of, until it works again. */
   problem: string | undefined;
+  #recovering = false;
+  #closed = false;
 
   private constructor(
     queue: Queue,
@@ -46,12 +52,29 @@ export class RunQueue {
       const said = explain(error);
       if (said !== this.problem) logger.warn({ cause: said }, "the queue has a problem");
       this.problem = said;
+      void this.#recover();
     };
     queue.on("error", complain);
     worker.on("error", complain);
     worker.on("active", () => {
       this.problem = undefined;
     });
+  }
+
+  /** Asks the queue until it answers again: with no work about, nothing else would take a complaint back. */
+  async #recover(): Promise<void> {
+    if (this.#recovering) return;
+    this.#recovering = true;
+    while (this.problem !== undefined && !this.#closed) {
+      await sleep(RECOVERY_MS, undefined, { ref: false });
+      try {
+        await this.queue.getJobCounts("waiting");
+        this.problem = undefined;
+      } catch {
+        // it complained already
+      }
+    }
+    this.#recovering = false;
   }
 
   static async open(options: QueueOptions, work: Work): Promise<RunQueue> {
@@ -143,6 +166,7 @@ export class RunQueue {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#worker.close();
     await this.queue.close();
     await this.#redis?.quit().catch(() => {});

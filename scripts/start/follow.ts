@@ -54,8 +54,9 @@ export function follow(
         next = to + 1;
         if (!enough()) continue;
         await allClosed(url, book.token as Hex);
+        await allPaid(url, book.market as Hex, ledger, head);
         const sum = [...counts].map(([name, count]) => `${count} lots of ${name}`).join(", ");
-        return `${sum} cleared; every price agrees with the chain's, and no token is left`;
+        return `${sum} cleared; every price and balance agrees with the chain's, and no token is left`;
       }
     }
     return "stopped";
@@ -98,6 +99,20 @@ async function allClosed(url: string, token: Hex): Promise<void> {
   const supply = BigInt(await rpc<Hex>(url, "eth_call", [{ to: token, data: "0x18160ddd" }, "latest"]));
   if (supply !== 0n)
     throw new BijuliError("ledger-disagrees", `all lots are closed, yet ${supply} token parts are left`);
+}
+
+/** Every account's ether, rebuilt from events and records, is what the market holds for it. */
+async function allPaid(url: string, address: Hex, { accounts }: Ledger, block: number): Promise<void> {
+  for (const account of accounts.accounts()) {
+    const data = market.encodeFunctionData("balanceOf", [account]);
+    const onChain = BigInt(await rpc<Hex>(url, "eth_call", [{ to: address, data }, `0x${block.toString(16)}`]));
+    if (onChain !== accounts.balanceOf(account)) {
+      throw new BijuliError(
+        "ledger-disagrees",
+        `account ${account} holds ${onChain} wei on chain; its events make ${accounts.balanceOf(account)}`,
+      );
+    }
+  }
 }
 
 async function lineOf(network: Network, lot: LotStatement, serials: ReadonlyMap<Hex, string>): Promise<LotLine> {

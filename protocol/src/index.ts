@@ -1,5 +1,6 @@
 export * from "./clearing.ts";
 export * from "./clock.ts";
+export * from "./endpoints.ts";
 export * from "./errors.ts";
 export * from "./hex.ts";
 export * from "./lots.ts";

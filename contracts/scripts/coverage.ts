@@ -23,7 +23,6 @@ const TESTS = [
   "silence",
   "registry",
   "requests",
-  "ledger",
   "attackers",
   "attackers-aliases",
   "refusals",

@@ -7,10 +7,9 @@ const root = new URL("../../", import.meta.url);
 
 /** What a document names as `file` "test", and whether the file has a test, or a group of them, of that name. */
 function named(document: string): [string, string][] {
-  return [...document.matchAll(/`((?:contracts\/)?test\/[\w-]+\.test\.ts)` "([^"]+)"/g)].map(([, file, name]) => [
-    file!.replace(/^contracts\//, ""),
-    name!,
-  ]);
+  return [...document.matchAll(/`((?:contracts\/|\.\.\/)?test\/[\w-]+\.test\.ts)` "([^"]+)"/g)].map(
+    ([, file, name]) => [file!.replace(/^contracts\//, ""), name!],
+  );
 }
 
 function missing(tests: [string, string][]): string[] {

@@ -1,5 +1,5 @@
 import { EnergyMarketAbi } from "@bijuli/contracts/abi";
-import { type ChainLog, Ledger, type LotStatement, type MeterLot } from "@bijuli/contracts/ledger";
+import { type ChainLog, Ledger, type LotStatement, type MeterLot } from "@bijuli/dashboard/ledger";
 import { BijuliError, type Hex, readingFromJson, recoverReadingSigner } from "@bijuli/protocol";
 import { Interface } from "ethers";
 import { type Grid, metersOf } from "./grid.ts";

@@ -1,6 +1,6 @@
+import { EnergyMarketAbi, OperatorAbi } from "@bijuli/contracts/abi";
 import { type DecodedRecord, decodeRecords, type Hex, recordLength } from "@bijuli/protocol";
 import { AbiCoder, Interface, type TransactionDescription } from "ethers";
-import { EnergyMarketAbi, OperatorAbi } from "../../abi/index.ts";
 
 /** A page of records on its way into a stage: the market's, found in a transaction's input. */
 export interface Delivery {

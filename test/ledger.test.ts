@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { type ChainLog, Ledger, type LotStatement } from "@bijuli/dashboard/ledger";
 import { encodeEnergies, type Hex, MISSING_RECORD } from "@bijuli/protocol";
 import { concat } from "ethers";
-import { type ChainLog, Ledger, type LotStatement } from "../src/ledger/index.ts";
-import { CONSUMERS, DISTRIBUTOR, FIRST_LOT, LOT_SECONDS, PLANT, type TestFeeder, World } from "./support/feeder.ts";
-import { Random } from "./support/random.ts";
+import {
+  CONSUMERS,
+  DISTRIBUTOR,
+  FIRST_LOT,
+  LOT_SECONDS,
+  PLANT,
+  type TestFeeder,
+  World,
+} from "../contracts/test/support/feeder.ts";
+import { Random } from "../contracts/test/support/random.ts";
 
 /**
  * An indexer that sees nothing but logs and the transactions they came with, beside the chain's own state, after a run

@@ -1,0 +1,5 @@
+export { AccountsBook } from "./accounts.ts";
+export type { Charter, Member, PlantMember, Terms } from "./charters.ts";
+export { type Delivery, deliveriesIn } from "./deliveries.ts";
+export { Ledger, type LedgerOptions } from "./ledger.ts";
+export type { ChainLog, LatePart, LotStatement, MeterLot } from "./statement.ts";

@@ -1,5 +1,5 @@
 // What `npm test` and `npm run test:deep` share: checks that are one command each, and the test files with their count.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Transform } from "node:stream";
@@ -10,25 +10,33 @@ import { fileURLToPath } from "node:url";
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** A check that is one command: silent when it passes. */
-export function check(name: string, command: string, args: readonly string[]): void {
+export type Check = readonly [name: string, command: string, ...args: string[]];
+
+/** Runs checks side by side, prints each as it ends, and exits with 1 when one failed. */
+export async function runChecks(checks: readonly Check[]): Promise<void> {
+  const passed = await Promise.all(checks.map(runCheck));
+  if (passed.includes(false)) process.exit(1);
+}
+
+async function runCheck([name, command, ...args]: Check): Promise<boolean> {
   const at = performance.now();
-  const { status, stdout, stderr, error } = spawnSync(`${root}node_modules/.bin/${command}`, args, {
-    encoding: "utf8",
-    maxBuffer: 2 ** 26,
+  const child = spawn(`${root}node_modules/.bin/${command}`, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
+  const ended = await new Promise<number | string | null>((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", resolve);
   });
   const seconds = ((performance.now() - at) / 1000).toFixed(1);
-  if (status === 0) {
-    process.stdout.write(`✔ ${name} (${seconds} s)\n`);
-    return;
-  }
-  process.stdout.write(`✖ ${name} (${seconds} s)\n${stdout ?? ""}${stderr ?? ""}${error ? `${error.message}\n` : ""}`);
-  process.exit(1);
+  if (typeof ended === "string") said += `${ended}\n`;
+  process.stdout.write(ended === 0 ? `✔ ${name} (${seconds} s)\n` : `✖ ${name} (${seconds} s)\n${said}`);
+  return ended === 0;
 }
 
 /** What is deployed, and what the contracts' tests need besides: here and not in the tests, which would race for it. */
-export function compileContracts(): void {
-  check("contracts compile", "node", ["contracts/scripts/compile.ts"]);
-  check("contracts compile, with the tests' own", "node", ["contracts/scripts/compile.ts", "--fixtures"]);
+export async function compileContracts(): Promise<void> {
+  await runChecks([["contracts compile", "node", "contracts/scripts/compile.ts"]]);
+  await runChecks([["contracts compile, with the tests' own", "node", "contracts/scripts/compile.ts", "--fixtures"]]);
 }
 
 /** What crosses the parts waits for a network's clock: begun first, it does not have the others wait for it at the end. */
@@ -36,7 +44,7 @@ const crossing = (file: string): boolean => file.startsWith("test/");
 
 /** The test files of all parts, or those whose path holds one of the patterns. */
 export function testFiles(patterns: readonly string[]): string[] {
-  return globSync("{protocol,contracts,pi-reader,adapter,jobs,test}/**/*.test.ts", {
+  return globSync("{protocol,contracts,pi-reader,adapter,jobs,dashboard,test}/**/*.test.ts", {
     cwd: root,
     exclude: (path) => path.includes("node_modules"),
   })

@@ -13,5 +13,5 @@ if (patterns.includes("--help")) {
 
 process.chdir(root);
 process.env.BIJULI_DEEP = "1"; // each test file is a process of its own and inherits it
-compileContracts();
+await compileContracts();
 runTests(testFiles(patterns), { timeout: 3_600_000, began });

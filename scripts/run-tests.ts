@@ -22,7 +22,11 @@ async function runCheck([name, command, ...args]: Check): Promise<boolean> {
   const at = performance.now();
   const child = spawn(`${root}node_modules/.bin/${command}`, args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said += text));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+  }
   const ended = await new Promise<number | string | null>((resolve) => {
     child.once("error", (error) => resolve(error.message));
     child.once("close", resolve);

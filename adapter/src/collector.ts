@@ -16,6 +16,7 @@ import type { Meter } from "./meters.ts";
 import { type ReaderAnswer, ReaderFault, type ReaderHttp } from "./reader-http.ts";
 import type { Recovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
+import { recoverFast } from "./secp256k1.ts";
 import type { SharedReadings } from "./shared-readings.ts";
 import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
@@ -310,7 +311,7 @@ export class Collector {
         const lot = disagreement(earlier.reading, later.reading);
         if (lot === undefined) continue;
         // Anyone who can write to the cache could accuse a meter: only what it signed counts.
-        const by = recoverReadingSigner(domain, earlier.reading, earlier.signature).toLowerCase();
+        const by = recoverReadingSigner(domain, earlier.reading, earlier.signature, recoverFast).toLowerCase();
         if (by === signer) return { kind: "registers-differ", oneSigner: true, lot, earlier, later };
       } catch (error) {
         this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);

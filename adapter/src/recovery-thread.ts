@@ -1,13 +1,13 @@
 /* A thread of ThreadedRecovery. */
 import { parentPort } from "node:worker_threads";
-import { Signature, SigningKey } from "ethers/crypto";
-import { computeAddress } from "ethers/transaction";
+import { recoverReadingSigner } from "@bijuli/protocol";
 import type { RecoveryResult, RecoveryTask } from "./recovery.ts";
+import { recoverFast } from "./secp256k1.ts";
 
-parentPort?.on("message", ({ id, digest, signature }: RecoveryTask) => {
+parentPort?.on("message", ({ id, domain, reading, signature }: RecoveryTask) => {
   let signer: string | undefined;
   try {
-    signer = computeAddress(SigningKey.recoverPublicKey(digest, Signature.from(signature)));
+    signer = recoverReadingSigner(domain, reading, signature, recoverFast);
   } catch {
     signer = undefined;
   }

@@ -1,0 +1,30 @@
+import { useEffect, useState } from "preact/hooks";
+
+/** A place in the page: #/view/argument/argument. */
+export interface Place {
+  view: string;
+  rest: string[];
+}
+
+const read = (): Place => {
+  const [view = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  return { view: view || "network", rest: rest.filter((part) => part !== "") };
+};
+
+/** Where the page is; a change of view begins at its top, with its heading in focus. */
+export function usePlace(): Place {
+  const [place, setPlace] = useState(read);
+  useEffect(() => {
+    const moved = () => {
+      setPlace(read());
+      scrollTo(0, 0);
+      requestAnimationFrame(() => document.querySelector("h1")?.focus());
+    };
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, []);
+  return place;
+}
+
+export const link = (view: string, ...rest: (string | number)[]): string =>
+  `#/${[view, ...rest].map((part) => encodeURIComponent(String(part))).join("/")}`;

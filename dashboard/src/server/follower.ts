@@ -1,0 +1,232 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { EnergyMarketAbi } from "@bijuli/contracts/abi";
+import { BijuliError, explain, type Hex } from "@bijuli/protocol";
+import { Interface } from "ethers";
+import type { Logger } from "pino";
+import type { Projection } from "./projection.ts";
+import type { Rpc } from "./rpc.ts";
+import type { Store, StoredLog } from "./store.ts";
+
+export interface FollowerOptions {
+  rpc: Rpc;
+  store: Store;
+  projection: Projection;
+  /** Market and registry. */
+  addresses: readonly Hex[];
+  startBlock: number;
+  reorgDepth: number;
+  logRange: number;
+  pollMs: number;
+  log: Logger;
+  /** Told after every change, with the feeders that changed. */
+  onChange: (feeders: ReadonlySet<Hex>) => void;
+}
+
+interface RpcLog {
+  address: Hex;
+  topics: Hex[];
+  data: Hex;
+  blockNumber: Hex;
+  blockHash: Hex;
+  blockTimestamp?: Hex;
+  transactionHash: Hex;
+  logIndex: Hex;
+}
+
+interface Header {
+  number: Hex;
+  hash: Hex;
+  timestamp: Hex;
+}
+
+const market = new Interface(EnergyMarketAbi);
+const CARRIES_RECORDS = new Set(
+  ["PlantCleared", "DistributorCleared", "ConsumerCleared"].map((name) => market.getEvent(name)!.topicHash as Hex),
+);
+
+const hex = (value: number): Hex => `0x${value.toString(16)}`;
+
+/** Brings the chain's events into the store, block range by block range, and takes back what a reorg takes back. */
+export class Follower {
+  readonly #options: FollowerOptions;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #replayed = false;
+  /** The chain's newest block. */
+  head: { number: number; time: number } | undefined;
+  /** The newest block whose events are in the store. */
+  followed = -1;
+  reorgs = 0;
+  logs = 0;
+  failure: unknown;
+
+  constructor(options: FollowerOptions) {
+    this.#options = options;
+    this.followed = options.store.position()?.block ?? options.startBlock - 1;
+  }
+
+  /** True once all events up to the head's block have been taken in. */
+  get caughtUp(): boolean {
+    return this.head !== undefined && this.failure === undefined && this.followed >= this.head.number - 2;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { log, pollMs } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.step();
+        this.failure = undefined;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (this.failure === undefined || explain(this.failure) !== explain(error))
+          log.warn({ err: error }, explain(error));
+        this.failure = error;
+      }
+      const wait = this.failure === undefined ? pollMs : Math.max(pollMs, 1_000);
+      await sleep(wait, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** Up to the head that stands now. */
+  async step(): Promise<void> {
+    const { rpc, store, projection, logRange, startBlock, log } = this.#options;
+    if (!this.#replayed) {
+      const began = performance.now();
+      const logs = await projection.replay();
+      if (logs > 0)
+        log.info(
+          { logs, seconds: Math.round(performance.now() - began) / 1000 },
+          "the ledger was rebuilt from the store",
+        );
+      this.#replayed = true;
+    }
+    const head = await rpc.call<Header>("eth_getBlockByNumber", ["latest", false]);
+    this.head = { number: Number(head.number), time: Number(head.timestamp) };
+    await this.#checkReorg();
+    for (let from = (store.position()?.block ?? startBlock - 1) + 1; from <= this.head.number; ) {
+      if (this.#stop.signal.aborted) return;
+      const to = Math.min(this.head.number, from + logRange - 1);
+      await this.#range(from, to);
+      from = to + 1;
+    }
+  }
+
+  /** Goes back to the newest block that the chain still has. */
+  async #checkReorg(): Promise<void> {
+    const { rpc, store, projection, startBlock, reorgDepth, log } = this.#options;
+    const position = store.position();
+    if (position === undefined || (await this.#hashOf(position.block)) === position.hash) return;
+    const known = store.checkpoints();
+    const hashes = await rpc.batch<Header | null>(
+      known.map(({ block }) => ({ method: "eth_getBlockByNumber", params: [hex(block), false] })),
+    );
+    const fork = known.find(({ hash }, i) => hashes[i]?.hash === hash);
+    if (fork === undefined) {
+      throw new BijuliError("deep-reorg", `the chain has changed more than ${reorgDepth} blocks deep`, {
+        remedy: "remove DATA_DIR: all of it is read from the chain again; set REORG_DEPTH higher",
+      });
+    }
+    log.warn({ from: position.block, to: fork.block }, "reorg: blocks were taken back");
+    this.reorgs++;
+    store.rollBack(fork.block);
+    this.followed = Math.max(fork.block, startBlock - 1);
+    await projection.replay();
+  }
+
+  async #hashOf(block: number): Promise<string | undefined> {
+    return (await this.#options.rpc.call<Header | null>("eth_getBlockByNumber", [hex(block), false]))?.hash;
+  }
+
+  async #range(from: number, to: number): Promise<void> {
+    const { rpc, store, projection, addresses, reorgDepth } = this.#options;
+    const range = { address: addresses, fromBlock: hex(from), toBlock: hex(to) };
+    const [found, end] = await rpc.batch<RpcLog[] & Header>([
+      { method: "eth_getLogs", params: [range] },
+      { method: "eth_getBlockByNumber", params: [hex(to), false] },
+    ]);
+    const logs = await this.#described(found as RpcLog[]);
+    const inputs = await this.#inputs(logs);
+    const changed = new Set<Hex>();
+    const { database } = store;
+    const final = this.head!.number - reorgDepth;
+    // One transaction a range: after a crash the store stands at a range's end.
+    database.exec("begin immediate");
+    try {
+      store.noteChanges(undefined);
+      let noted: number | undefined;
+      let taken = 0;
+      for (const [tx, { block, input }] of inputs)
+        store.run("insert or ignore into input values (?, ?, ?)", tx, block, input);
+      for (const log of logs) {
+        const note = log.block > final ? log.block : undefined;
+        if (note !== noted) {
+          store.noteChanges(note);
+          noted = note;
+        }
+        store.addLog(log);
+        const feeder = await projection.take(log);
+        if (feeder !== undefined) changed.add(feeder);
+        // The page is answered while a long history is read.
+        if (++taken % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      store.noteChanges(undefined);
+      store.run("insert or replace into checkpoint values (?, ?)", to, end!.hash);
+      store.settle(final);
+      database.exec("commit");
+    } catch (error) {
+      database.exec("rollback");
+      this.#replayed = false;
+      throw error;
+    }
+    this.followed = to;
+    this.logs += logs.length;
+    if (logs.length > 0) this.#options.onChange(changed);
+  }
+
+  async #described(logs: RpcLog[]): Promise<StoredLog[]> {
+    const untimed = [...new Set(logs.filter((log) => log.blockTimestamp === undefined).map((log) => log.blockHash))];
+    const headers = await this.#options.rpc.batch<Header>(
+      untimed.map((hash) => ({ method: "eth_getBlockByHash", params: [hash, false] })),
+    );
+    const times = new Map(headers.map((header) => [header.hash, Number(header.timestamp)]));
+    return logs
+      .map((log) => ({
+        block: Number(log.blockNumber),
+        index: Number(log.logIndex),
+        time: log.blockTimestamp === undefined ? times.get(log.blockHash)! : Number(log.blockTimestamp),
+        address: log.address,
+        topics: log.topics,
+        data: log.data,
+        tx: log.transactionHash,
+      }))
+      .sort((a, b) => a.block - b.block || a.index - b.index);
+  }
+
+  /** The inputs of transactions that carried records: they hold what was signed. */
+  async #inputs(logs: readonly StoredLog[]): Promise<Map<Hex, { block: number; input: Hex }>> {
+    const wanted = new Map<Hex, number>();
+    for (const { topics, tx, block } of logs) if (CARRIES_RECORDS.has(topics[0]!)) wanted.set(tx, block);
+    const hashes = [...wanted.keys()];
+    const found = await this.#options.rpc.batch<{ input: Hex } | null>(
+      hashes.map((hash) => ({ method: "eth_getTransactionByHash", params: [hash] })),
+    );
+    return new Map(
+      hashes.map((hash, i) => {
+        const input = found[i]?.input;
+        if (input === undefined)
+          throw new BijuliError("rpc-failed", `the RPC knows a log of transaction ${hash}, but not the transaction`);
+        return [hash, { block: wanted.get(hash)!, input }] as const;
+      }),
+    );
+  }
+}

@@ -1,0 +1,489 @@
+import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
+import { encodeEnergies, type Hex, isHex, lotStart, Quality, type SignedReading } from "@bijuli/protocol";
+import { Interface, type LogDescription } from "ethers";
+import { deliveriesIn, type LatePart, Ledger, type LotStatement, type MeterLot } from "../ledger/index.ts";
+import { Buckets } from "./buckets.ts";
+import { Entries } from "./entries.ts";
+import { type Store, type StoredLog, stored } from "./store.ts";
+
+const market = new Interface(EnergyMarketAbi);
+const registry = new Interface(MeterRegistryAbi);
+const terms = market.getEvent("Chartered")!.inputs.find(({ name }) => name === "terms")!.components!;
+
+export const STAGES = ["plant", "distributor", "consumers", "closed"] as const;
+/** How much an alarm matters. */
+export const Severity = { NOTICE: 1, WARNING: 2, ALARM: 3 } as const;
+/** Loss above the ideal of this much (WAD) is worth an inspection, and not only its penalty. */
+const GRAVE_LOSS = 20_000_000_000_000_000n;
+const GRAVE_BITS = Quality.CRITICAL_ERROR | Quality.DATA_INVALID | Quality.SENSOR_FAULT;
+const TOLD_BITS = GRAVE_BITS | Quality.CLOCK_INVALID | Quality.GAP | Quality.POWER_DOWN;
+
+const number = Number;
+const place = (log: StoredLog): bigint => BigInt(log.block) * 1_048_576n + BigInt(log.index);
+
+/** Logs become the ledger's lots and the page's rows. */
+export class Projection {
+  readonly #store: Store;
+  readonly #lotSeconds: number;
+  readonly #unaccountedBps: bigint;
+  readonly #meters = new Map<Hex, bigint>();
+  #ledger: Ledger;
+  #late: LatePart[] = [];
+  #buckets: Buckets;
+  #entries: Entries;
+  #nth = 0;
+  /** The deliveries of the transaction that was looked at last. */
+  #delivered: { tx: Hex; requests: Set<string> } | undefined;
+
+  constructor(store: Store, options: { lotSeconds: number; unaccountedBps: number }) {
+    this.#store = store;
+    this.#lotSeconds = options.lotSeconds;
+    this.#unaccountedBps = BigInt(options.unaccountedBps);
+    this.#ledger = this.#newLedger();
+    this.#buckets = new Buckets(store, options.lotSeconds);
+    this.#entries = new Entries(store, () => this.#ledger.accounts);
+  }
+
+  /** The ledger as it was: from the logs that are kept. Rows are left as they are. */
+  async replay(): Promise<number> {
+    this.#ledger = this.#newLedger();
+    this.#meters.clear();
+    let logs = 0;
+    for (const log of this.#store.logs()) {
+      await this.#ledger.apply([this.#chainLog(log)]);
+      if (++logs % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#late = [];
+    return logs;
+  }
+
+  /** One log more, in the chain's order. @returns the feeder that it changed */
+  async take(log: StoredLog): Promise<Hex | undefined> {
+    const topics = [...log.topics];
+    const event = market.parseLog({ topics, data: log.data }) ?? registry.parseLog({ topics, data: log.data });
+    if (!event) return undefined;
+    this.#nth = 0;
+    const lots = await this.#ledger.apply([this.#chainLog(log)]);
+    await this.#tables(event, log);
+    this.#entries.take(event, log, place(log));
+    for (const late of this.#late.splice(0)) this.#latePart(late);
+    for (const lot of lots) this.#lot(lot, log);
+    if (lots.length > 0) this.#buckets.add(lots);
+    return event.args.feeder as Hex | undefined;
+  }
+
+  #newLedger(): Ledger {
+    return new Ledger({ lotSeconds: this.#lotSeconds, onLate: (late) => this.#late.push(late) });
+  }
+
+  #chainLog(log: StoredLog) {
+    return { ...log, transactionHash: log.tx, input: async () => this.#store.inputOf(log.tx)! };
+  }
+
+  /** Rows that follow from one event alone. */
+  async #tables({ name, args }: LogDescription, log: StoredLog): Promise<void> {
+    const store = this.#store;
+    switch (name) {
+      case "MeterRegistered":
+        store.put("meter", {
+          id: args.meterId,
+          number: this.#nextMeter(),
+          from_lot: args.fromLot,
+          opening_forward: stored(args.openingForward),
+          opening_reverse: stored(args.openingReverse),
+          capacity: stored(args.capacity),
+          suspended_from: null,
+          equivocations: 0,
+        });
+        store.put("signer", { meter: args.meterId, from_lot: args.fromLot, signer: args.signer });
+        break;
+      case "SignerRotated":
+      case "MeterReinstated":
+        store.put("signer", { meter: args.meterId, from_lot: args.fromLot, signer: args.signer });
+        if (name === "MeterReinstated") store.run("update meter set suspended_from = null where id = ?", args.meterId);
+        break;
+      case "CapacitySet":
+        store.run("update meter set capacity = ? where id = ?", stored(args.capacity), args.meterId);
+        break;
+      case "MeterSuspended":
+        store.run("update meter set suspended_from = ? where id = ?", args.fromLot, args.meterId);
+        break;
+      case "EquivocationProven":
+        store.run("update meter set equivocations = equivocations + 1 where id = ?", args.meterId);
+        this.#alarm(log, { lot: args.lot, meter: args.meterId, kind: "equivocation", severity: Severity.ALARM });
+        break;
+      case "FeederCreated":
+        store.put("feeder", { id: args.feeder, number: args.number, name: args.name, terms: "{}", lots: 0 });
+        break;
+      case "Chartered":
+        this.#charter(args);
+        break;
+      case "Joined":
+        store.put("account", {
+          id: args.account,
+          feeder: args.feeder,
+          meter: args.meterId,
+          role: args.role,
+          owner: args.owner,
+          price: null,
+          listed: 0,
+          left_from: null,
+          balance: 0,
+          owed: 0,
+          pot: 0,
+          reserve_low: 0,
+        });
+        break;
+      case "Left":
+        store.run("update account set left_from = ? where id = ?", args.fromLot, args.account);
+        break;
+      case "ConsumersListed":
+        for (const account of args.accounts) store.run("update account set listed = 1 where id = ?", account);
+        break;
+      case "ConsumersDelisted":
+        for (const account of args.accounts) store.run("update account set listed = 0 where id = ?", account);
+        break;
+      case "ReserveLow":
+        store.run("update account set reserve_low = 1 where id = ?", args.account);
+        this.#alarm(log, {
+          kind: "reserve-low",
+          severity: Severity.NOTICE,
+          value: args.balance,
+          detail: { account: number(args.account), reserve: String(args.reserve) },
+        });
+        break;
+      case "LotsOpened":
+        store.put("clearing", {
+          feeder: args.feeder,
+          last: args.lot,
+          lots: args.lots,
+          stage: 0,
+          opened_at: log.time,
+          opened_tx: log.tx,
+          consumers_txs: "[]",
+          deferred: 0,
+          refused: 0,
+          estimated: 0,
+        });
+        store.run("update feeder set opened_lot = ? where id = ?", args.lot, args.feeder);
+        break;
+      case "StageRequested":
+        store.put("request", {
+          id: args.requestId,
+          place: place(log),
+          feeder: args.feeder,
+          lot: args.lot,
+          stage: args.stage,
+          first: args.first,
+          count: args.count,
+          operator: args.operator,
+          asked_at: log.time,
+          asked_tx: log.tx,
+          state: "asked",
+          deferrals: 0,
+        });
+        break;
+      case "Deferred":
+        store.run(
+          "update request set state = 'deferred', deferrals = deferrals + 1, cause = ? where id = ?",
+          ["", "out of turn", "out of gas", "a reading is missing"][number(args.reason)] ?? `${args.reason}`,
+          args.requestId,
+        );
+        store.run("update clearing set deferred = deferred + 1 where feeder = ? and last = ?", args.feeder, args.lot);
+        if (number(args.reason) === 3) {
+          this.#alarm(log, {
+            feeder: args.feeder,
+            lot: args.lot,
+            kind: "reading-missing",
+            severity: Severity.WARNING,
+            detail: { stage: number(args.stage) },
+          });
+        }
+        break;
+      case "ReadingRefused":
+        store.run("update clearing set refused = refused + 1 where feeder = ? and last = ?", args.feeder, args.lot);
+        this.#alarm(log, {
+          feeder: args.feeder,
+          lot: args.lot,
+          meter: args.meterId,
+          kind: "refused",
+          severity: number(args.reason) <= 1 ? Severity.NOTICE : Severity.WARNING,
+          detail: { reason: number(args.reason), stage: number(args.stage) },
+        });
+        break;
+      case "CapacityExceeded":
+        this.#alarm(log, {
+          feeder: args.feeder,
+          lot: args.lot,
+          meter: args.meterId,
+          kind: "capacity",
+          severity: Severity.WARNING,
+          value: args.cut,
+        });
+        break;
+      case "Estimated":
+        store.run("update clearing set estimated = 1 where feeder = ? and last = ?", args.feeder, args.lot);
+        this.#alarm(log, {
+          feeder: args.feeder,
+          lot: args.lot,
+          meter: args.meterId,
+          kind: "estimated",
+          severity: Severity.WARNING,
+        });
+        break;
+      case "PlantCleared":
+        await this.#cleared(0, args, log);
+        store.run(
+          "update clearing set stage = 1, plant_at = ?, plant_tx = ? where feeder = ? and last = ?",
+          log.time,
+          log.tx,
+          args.feeder,
+          args.lot,
+        );
+        break;
+      case "DistributorCleared":
+        await this.#cleared(1, args, log);
+        store.run(
+          "update clearing set stage = 2, distributor_at = ?, distributor_tx = ?, sent = ?, received = ? where feeder = ? and last = ?",
+          log.time,
+          log.tx,
+          stored(args.sent),
+          stored(args.received),
+          args.feeder,
+          args.lot,
+        );
+        break;
+      case "ConsumerCleared":
+        await this.#cleared(2, args, log);
+        this.#consumerTransaction(args, log);
+        break;
+      case "ClearingClosed":
+        store.run(
+          "update clearing set stage = 3, closed_at = ?, closed_tx = ?, delivered = ?, unaccounted = ?, overdrawn = ? where feeder = ? and last = ?",
+          log.time,
+          log.tx,
+          stored(args.delivered),
+          stored(args.unaccounted),
+          stored(args.overdrawn),
+          args.feeder,
+          args.lot,
+        );
+        break;
+    }
+  }
+
+  #charter(args: LogDescription["args"]): void {
+    const shown = Object.fromEntries(
+      terms.map(({ name }) => [
+        name,
+        typeof args.terms[name] === "bigint" ? String(args.terms[name]) : args.terms[name],
+      ]),
+    );
+    const { feeder, distributor, plants, fromLot } = args;
+    this.#store.put("charter", {
+      feeder,
+      from_lot: fromLot,
+      terms: JSON.stringify(shown),
+      prices: JSON.stringify(
+        Object.fromEntries(
+          plants.map((seat: { account: bigint; pricePerKWh: bigint }) => [`${seat.account}`, `${seat.pricePerKWh}`]),
+        ),
+      ),
+    });
+    this.#store.run(
+      "update feeder set terms = ?, from_lot = coalesce(from_lot, ?) where id = ?",
+      JSON.stringify(shown),
+      fromLot,
+      feeder,
+    );
+    this.#store.run("update account set listed = 0 where feeder = ? and role < 2", feeder);
+    if (distributor !== 0n) this.#store.run("update account set listed = 1 where id = ?", distributor);
+    for (const { account, pricePerKWh } of plants)
+      this.#store.run("update account set listed = 1, price = ? where id = ?", stored(pricePerKWh), account);
+  }
+
+  #consumerTransaction(args: LogDescription["args"], log: StoredLog): void {
+    const known = this.#store.get(
+      "select consumers_txs from clearing where feeder = ? and last = ?",
+      args.feeder,
+      args.lot,
+    );
+    const transactions = JSON.parse((known?.consumers_txs as string | undefined) ?? "[]") as Hex[];
+    if (transactions.at(-1) === log.tx) return;
+    this.#store.run(
+      "update clearing set consumers_at = ?, consumers_txs = ? where feeder = ? and last = ?",
+      log.time,
+      JSON.stringify([...transactions, log.tx]),
+      args.feeder,
+      args.lot,
+    );
+  }
+
+  /** The requests that a transaction served, whether an oracle delivered or anyone submitted. */
+  async #cleared(stage: number, args: LogDescription["args"], log: StoredLog): Promise<void> {
+    if (this.#delivered?.tx !== log.tx) this.#delivered = { tx: log.tx, requests: new Set() };
+    const key = `${args.feeder}/${args.lot}/${stage}`;
+    if (this.#delivered.requests.has(key)) return;
+    this.#delivered.requests.add(key);
+    const done = (condition: string, ...values: (string | bigint | number)[]) =>
+      this.#store.run(
+        `update request set state = 'cleared', cleared_at = ?, cleared_tx = ? where state <> 'cleared' and ${condition}`,
+        log.time,
+        log.tx,
+        ...values,
+      );
+    for (const { requestId, page } of deliveriesIn(this.#store.inputOf(log.tx)!)) {
+      if (requestId !== undefined)
+        done("id = ? and feeder = ? and lot = ? and stage = ?", requestId, args.feeder, args.lot, stage);
+      else if (page !== undefined && page.stage === stage)
+        done("feeder = ? and lot = ? and stage = ? and first = ?", page.feeder, page.lot, page.stage, page.first);
+    }
+  }
+
+  #latePart({ feeder, lot, account, part }: LatePart): void {
+    this.#record(feeder, 2, part.signed, undefined);
+    this.#part(part, lot, true);
+    this.#buckets.accountDay(account, lot, part);
+  }
+
+  #lot(statement: LotStatement, log: StoredLog): void {
+    const { feeder, lot, clearing, cleared, plants, distributor, consumers, transactions } = statement;
+    const present = consumers.flatMap(({ part }) => (part ? [part] : []));
+    let quality = 0;
+    for (const [stage, parts] of [plants, [distributor], present].entries()) {
+      for (const part of parts) {
+        this.#part(part, lot, false);
+        quality |= part.signed?.reading.quality ?? 0;
+        if (lot !== clearing) continue;
+        const tx =
+          stage === 0 ? transactions.plant : stage === 1 ? transactions.distributor : transactions.consumers.at(-1);
+        this.#record(feeder, stage, part.signed, tx);
+        this.#qualityAlarm(log, feeder, clearing, part);
+      }
+    }
+    const alarms = this.#lotAlarms(log, statement);
+    const sum = (parts: readonly MeterLot[]) => parts.reduce((total, { money }) => total + money, 0n);
+    this.#store.put("lot", {
+      feeder,
+      lot,
+      clearing,
+      sent: stored(cleared.sent),
+      received: stored(distributor.energy),
+      lost: stored(cleared.lost),
+      available: stored(cleared.available),
+      actual_loss: stored(cleared.actualLoss),
+      excess_loss: stored(cleared.excessLoss),
+      factor: stored(cleared.factor),
+      price: stored(cleared.pricePerKWh),
+      delivered: stored(cleared.delivered),
+      unaccounted: stored(cleared.unaccounted),
+      overdrawn: stored(cleared.overdrawn),
+      plants_paid: stored(sum(plants)),
+      consumers_charged: stored(sum(present)),
+      quality,
+      alarms,
+    });
+    this.#store.run("update feeder set lots = lots + 1 where id = ?", feeder);
+  }
+
+  /** @returns how many */
+  #lotAlarms(log: StoredLog, { feeder, lot, cleared }: LotStatement): number {
+    const before = this.#nth;
+    const alarm = (kind: string, severity: number, value: bigint, detail: object) =>
+      this.#alarm(log, { feeder, lot, kind, severity, value, detail });
+    if (cleared.excessLoss > 0n) {
+      alarm("loss", cleared.excessLoss >= GRAVE_LOSS ? Severity.ALARM : Severity.NOTICE, cleared.excessLoss, {
+        lost: String(cleared.lost),
+        actualLoss: String(cleared.actualLoss),
+      });
+    }
+    if (cleared.unaccounted * 10_000n > cleared.available * this.#unaccountedBps)
+      alarm("unaccounted", Severity.ALARM, cleared.unaccounted, { available: String(cleared.available) });
+    if (cleared.overdrawn > 0n) alarm("overdrawn", Severity.WARNING, cleared.overdrawn, {});
+    if (cleared.gain > 0n) alarm("gain", Severity.WARNING, cleared.gain, {});
+    return this.#nth - before;
+  }
+
+  #qualityAlarm(log: StoredLog, feeder: Hex, lot: bigint, { meterId, signed }: MeterLot): void {
+    const quality = (signed?.reading.quality ?? 0) & TOLD_BITS;
+    if (quality === 0) return;
+    const severity = (quality & GRAVE_BITS) !== 0 ? Severity.WARNING : Severity.NOTICE;
+    this.#alarm(log, { feeder, lot, meter: meterId, kind: "quality", severity, value: BigInt(quality) });
+  }
+
+  #alarm(
+    log: StoredLog,
+    alarm: {
+      feeder?: Hex;
+      lot?: bigint;
+      meter?: Hex;
+      kind: string;
+      severity: number;
+      value?: bigint;
+      detail?: object;
+    },
+  ): void {
+    const feeder =
+      alarm.feeder ??
+      (alarm.meter && (this.#store.get("select feeder from account where meter = ?", alarm.meter)?.feeder as string));
+    this.#store.put("alarm", {
+      place: place(log),
+      nth: this.#nth++,
+      feeder: feeder ?? null,
+      lot: alarm.lot ?? null,
+      meter: alarm.meter ?? null,
+      kind: alarm.kind,
+      severity: alarm.severity,
+      value: alarm.value === undefined ? null : stored(alarm.value),
+      detail: JSON.stringify(alarm.detail ?? {}),
+      time: log.time,
+      tx: log.tx,
+    });
+  }
+
+  #part(part: MeterLot, lot: bigint, late: boolean): void {
+    this.#store.put("part", {
+      meter: this.#meterNumber(part.meterId),
+      lot,
+      energy: stored(part.energy),
+      money: stored(part.money),
+      late: late ? 1 : 0,
+    });
+  }
+
+  #record(feeder: Hex, stage: number, signed: SignedReading | undefined, tx: Hex | undefined): void {
+    if (signed === undefined) return;
+    const { reading, signature } = signed;
+    this.#store.put("record", {
+      meter: this.#meterNumber(reading.meterId),
+      lot: reading.lot,
+      feeder,
+      stage,
+      quality: reading.quality,
+      forward: stored(reading.forward),
+      reverse: stored(reading.reverse),
+      signature,
+      energies: Buffer.from(encodeEnergies(reading.energies).slice(2), "hex"),
+      tx: tx ?? null,
+    });
+  }
+
+  #meterNumber(id: Hex): bigint {
+    let known = this.#meters.get(id);
+    if (known === undefined) {
+      known = this.#store.get("select number from meter where id = ?", id)!.number as bigint;
+      this.#meters.set(id, known);
+    }
+    return known;
+  }
+
+  #nextMeter(): bigint {
+    return this.#store.get("select coalesce(max(number), 0) + 1 as next from meter")!.next as bigint;
+  }
+}
+
+/** Where in time a lot begins, in unix seconds. */
+export const startOf = (lot: bigint, lotSeconds: number): number => number(lotStart(lot, lotSeconds));
+
+/** @throws nothing: false for what is no feeder's id */
+export const isFeederId = (text: string): text is Hex => isHex(text, 32);

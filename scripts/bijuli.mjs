@@ -13,7 +13,10 @@ const parts = {
     node: ["--max-semi-space-size=4", "--v8-pool-size=1"],
   },
   node: { file: "jobs/src/cli.ts", about: "the oracle node: runs job specs, opens lots, delivers in order" },
-  dashboard: { file: "dashboard/src/server/main.ts", about: "the page: follows the chain, serves lots, bills and alarms" },
+  dashboard: {
+    file: "dashboard/src/server/main.ts",
+    about: "the page: follows the chain, serves lots, bills and alarms",
+  },
   deploy: { file: "contracts/src/cli/deploy.ts", about: "deploys the contracts and writes their address book" },
   feeder: { file: "contracts/src/cli/feeder.ts", about: "registers meters and sets up a feeder" },
 };

@@ -4,9 +4,10 @@ import pino, { type Logger } from "pino";
 import { type Api, serveApi } from "./api/server.ts";
 import { type SendingKey, sendingKey } from "./delivery/keys.ts";
 import { createKey, importKey, listKeystore, openKeystore } from "./delivery/keystore.ts";
-import { loadJobs, type NodeSettings, OracleNode } from "./node.ts";
-import { nodeSettings } from "./settings.ts";
+import { OracleNode } from "./node.ts";
+import { type NodeSettings, nodeSettings } from "./settings.ts";
 import { parseJob } from "./spec/job.ts";
+import { loadJobs } from "./spec/load-jobs.ts";
 import { SpecError } from "./spec/problem.ts";
 
 const HELP = `Runs Chainlink directrequest jobs and delivers their callbacks in order.
@@ -41,7 +42,7 @@ const USAGE_CODES = new Set([
   "bad-clock",
   "usage",
 ]);
-const TEMPORARY_CODES = new Set(["rpc-unreachable", "database-unreachable", "deposed"]);
+const TEMPORARY_CODES = new Set(["rpc-unreachable", "database-unreachable", "queue-unreachable", "deposed"]);
 
 /**
  * Runs one command of `bijuli node`.
@@ -84,6 +85,10 @@ async function start(env: NodeJS.ProcessEnv): Promise<number> {
     throw new BijuliError("bad-settings", `API_TOKEN is missing: it is a must when NODE_HOST is ${settings.NODE_HOST}`);
   }
   const jobs = loadJobs(settings);
+  const async = jobs.find((job) => job.async);
+  if (async !== undefined && settings.BRIDGE_RESPONSE_URL === undefined) {
+    throw new BijuliError("bad-settings", `BRIDGE_RESPONSE_URL is missing: job ${async.name} has an async bridge`);
+  }
   const keys = loadKeys(settings);
   if (keys.length === 0)
     throw new BijuliError(

@@ -36,7 +36,7 @@ export interface OpenerOptions {
   logger: Logger;
 }
 
-const PURPOSE = "open";
+export const OPENING = "open";
 
 const registryAbi = new Interface([
   "function registry() view returns (address)",
@@ -140,7 +140,7 @@ export class Opener {
 
   /** An opening of an earlier process is still on its way. */
   adopt(sent: { purpose: string; detail: unknown }): void {
-    if (sent.purpose !== PURPOSE) return;
+    if (sent.purpose !== OPENING) return;
     const { feeder } = sent.detail as { feeder: string };
     this.#add(feeder, undefined);
     this.#feeders.get(feeder)!.opening = true;
@@ -207,7 +207,7 @@ export class Opener {
     feeder.opening = true;
     const detail = { feeder: feeder.feeder, lot: lot.toString() };
     await this.#options.transactions.send([
-      { sender: this.#sender, purpose: PURPOSE, runId: undefined, to, data, gasLimit, detail },
+      { sender: this.#sender, purpose: OPENING, runId: undefined, to, data, gasLimit, detail },
     ]);
   }
 

@@ -1,4 +1,4 @@
-import { defineSettings, from } from "@bijuli/protocol";
+import { defineSettings, from, type SettingValues } from "@bijuli/protocol";
 import { z } from "zod";
 
 const list = from.text.transform((value) =>
@@ -15,14 +15,14 @@ const optional = <T extends z.ZodType<unknown, string>>(schema: T) => schema.opt
 export const nodeSettings = defineSettings({
   CHAIN_ID: { schema: from.bigint, description: "the chain's id; the node stops when the RPC serves another" },
   RPC_URL: {
-    schema: urls(/^https?$/, "must be http(s) URLs between commas"),
+    schema: urls(/^(https?|wss?)$/, "must be http(s) or ws(s) URLs between commas"),
     default: "http://127.0.0.1:8545",
-    description: "JSON-RPC endpoints between commas, the preferred one first",
+    description: "JSON-RPC endpoints between commas, the preferred one first; a ws(s) one tells of new blocks as well",
     secret: true,
   },
   RPC_WS_URL: {
     schema: optional(urls(/^wss?$/, "must be ws(s) URLs between commas")),
-    description: "WebSocket endpoints that tell of new blocks sooner than polling",
+    description: "WebSocket endpoints that only tell of new blocks, sooner than polling",
     secret: true,
   },
   JOBS_DIR: { schema: from.optionalText, description: "folder whose *.toml files are the job specs" },
@@ -31,6 +31,10 @@ export const nodeSettings = defineSettings({
     schema: from.json(z.record(z.string(), z.url({ protocol: /^https?$/ }))),
     default: "{}",
     description: 'external adapters by bridge name: {"bijuli":"http://127.0.0.1:8080"}',
+  },
+  BRIDGE_RESPONSE_URL: {
+    schema: optional(from.url),
+    description: "this node's address as adapters see it: where async bridges' answers are sent",
   },
   NODE_KEY: {
     schema: optional(list.pipe(z.array(z.string().regex(/^0x[0-9a-fA-F]{64}$/, "must be private keys")).min(1))),
@@ -49,7 +53,8 @@ export const nodeSettings = defineSettings({
   FORWARDER: { schema: optional(from.address), description: "AuthorizedForwarder through which transactions are sent" },
   QUEUE_URL: {
     schema: from.optionalText,
-    description: "BullMQ's queue: nothing or a folder (embedded PostgreSQL), redis://…, or postgres://…",
+    description:
+      "BullMQ's queue: nothing or a folder (embedded PostgreSQL), redis://… (also redis+sentinel://h1,h2/name and redis+cluster://h1,h2), or postgres://…",
     secret: true,
   },
   QUEUE_NAME: {
@@ -84,6 +89,21 @@ export const nodeSettings = defineSettings({
     description:
       'feeders whose lots are opened: all, none, or [{"feeder":"0x…","until"?:"lot"}]; all when there is a market',
   },
+  HEAL_SILENT: {
+    schema: from.choice(["off", "feeder", "node", "submit"]),
+    default: "feeder",
+    description:
+      "what is done about a request of the market that no operator serves: it is repeated while the feeder pays (feeder), also with this node's LINK (node), its records are submitted at this node's gas (submit), or nothing (off)",
+  },
+  HEAL_AFTER_SECONDS: {
+    schema: from.integer(0, 31_536_000),
+    default: "60",
+    description: "real seconds that a request is given before that, besides the feeder's own terms",
+  },
+  HEAL_JOB: {
+    schema: from.optionalText,
+    description: "name or externalJobID of the job that fetches records to submit; the only one when left out",
+  },
   START_BLOCK: {
     schema: optional(from.integer(0, 2 ** 48)),
     description: "first block to read when nothing is stored; the head then",
@@ -97,6 +117,17 @@ export const nodeSettings = defineSettings({
     schema: from.integer(0, 1000),
     default: "1",
     description: "blocks, its own included, that hold a request before it runs, unless its job says",
+  },
+  MIN_OUTGOING_CONFIRMATIONS: {
+    schema: from.integer(0, 1000),
+    default: "1",
+    description:
+      "blocks, its own included, that hold a delivery before its run is at an end, unless its ethtx task says",
+  },
+  CLOCK_TOLERANCE_SECONDS: {
+    schema: from.integer(0, 86_400),
+    default: "300",
+    description: "real seconds that a new block's time may be off this machine's clock; 0: not looked at",
   },
   REORG_DEPTH: {
     schema: from.integer(1, 10_000),
@@ -176,6 +207,11 @@ export const nodeSettings = defineSettings({
   RETENTION_DAYS: { schema: from.integer(1, 36_500), default: "30", description: "how long finished runs are kept" },
   NODE_HOST: { schema: from.text, default: "127.0.0.1", description: "address of the status page and API" },
   NODE_PORT: { schema: from.port, default: "6688", description: "their port; 0: any" },
+  PAGE_URL: {
+    schema: optional(from.url),
+    description:
+      "address of the web page's process: / and every GET path that is not the node's own are passed on to it",
+  },
   API_TOKEN: {
     schema: from.optionalText,
     description: "bearer token of the API and the board; a must beyond loopback",
@@ -183,7 +219,7 @@ export const nodeSettings = defineSettings({
   },
   BIJULI_CLOCK: {
     schema: from.optionalText,
-    description: "virtual clock file; the node follows the chain's time and only reports it",
+    description: "virtual clock file; the node follows the chain's time and only holds it against this clock",
   },
   LOG_LEVEL: {
     schema: from.choice(["fatal", "error", "warn", "info", "debug", "trace", "silent"]),
@@ -191,3 +227,5 @@ export const nodeSettings = defineSettings({
     description: "log level",
   },
 });
+
+export type NodeSettings = SettingValues<typeof nodeSettings>;

@@ -1,55 +1,25 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type Answer, echo, type FakeAdapter, startAdapter } from "./fixtures/adapter.ts";
-import { type Chain, startChain } from "./fixtures/chain.ts";
-import { makeHome, type NodeHome, type RunningNode, runCli, SPEC_ID, spec, startNode } from "./fixtures/node.ts";
+import type { Answer } from "./fixtures/adapter.ts";
+import { echo } from "./fixtures/adapter.ts";
+import { runCli, SPEC_ID } from "./fixtures/node.ts";
 import { until } from "./fixtures/until.ts";
-
-interface Delivered {
-  group: string;
-  number: bigint;
-  data: string;
-  blockNumber: bigint;
-}
+import { type Scene, startScene, wellAgain } from "./support/scene.ts";
 
 describe("requests of the real Operator on a real chain", () => {
-  let chain: Chain;
-  let adapter: FakeAdapter;
-  let home: NodeHome;
-  let node: RunningNode;
-  let stopMining: () => Promise<void>;
-
-  const request = (group: string, text: string, count = 1, payment = 0n) =>
-    chain.requester.getFunction("request")(SPEC_ID, payment, group, text, count);
-  const deliveries = async (group: string): Promise<Delivered[]> =>
-    ((await chain.requester.getFunction("allDeliveries")()) as Delivered[]).filter((one) => one.group === group);
-  const runsOf = async (group: string) =>
-    (await node.get<Record<string, unknown>[]>("/runs?limit=500")).filter((run) => run.group === group);
-
+  let scene: Scene;
   before(async () => {
-    chain = await startChain();
-    adapter = await startAdapter();
-    home = makeHome({ "words.toml": await spec(chain) });
-    node = await startNode(chain, home, { BRIDGES: JSON.stringify({ words: adapter.url }) });
-    stopMining = chain.mineEvery(100);
+    scene = await startScene();
   });
-  after(async () => {
-    await stopMining?.();
-    await node?.kill();
-    await adapter?.close();
-    await chain?.close();
-    home?.remove();
-  });
+  after(() => scene?.close());
 
   test("a request is fulfilled with what the adapter answered, and the run says so", async () => {
-    await request("one", "hello");
-    const [delivery] = await until("the delivery", async () => {
-      const all = await deliveries("one");
-      return all.length > 0 && all;
-    });
+    await scene.request("one", "hello");
+    await scene.delivered("one", 1);
+    const [delivery] = await scene.deliveries("one");
     assert.equal(Buffer.from(delivery!.data.slice(2), "hex").toString(), "hello");
-    const run = await until("the run", async () => (await runsOf("one")).find((one) => one.state === "delivered"));
-    const whole = await node.get<{ tasks: { id: string }[]; transactions: { outcome: { kind: string } }[] }>(
+    const run = await until("the run", async () => (await scene.runs("one")).find((one) => one.state === "delivered"));
+    const whole = await scene.node.get<{ tasks: { id: string }[]; transactions: { outcome: { kind: string } }[] }>(
       `/runs/${run.id}`,
     );
     assert.deepEqual(
@@ -60,11 +30,11 @@ describe("requests of the real Operator on a real chain", () => {
   });
 
   test("requests of a group arrive in their order, several in one block, however slow their adapters are", async () => {
-    adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 300 });
-    await request("ordered", "x", 12);
-    await request("other", "y", 3);
+    scene.adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 300 });
+    await scene.request("ordered", "x", 12);
+    await scene.request("other", "y", 3);
     const all = await until("twelve deliveries", async () => {
-      const found = await deliveries("ordered");
+      const found = await scene.deliveries("ordered");
       return found.length === 12 && found;
     });
     assert.deepEqual(
@@ -72,12 +42,12 @@ describe("requests of the real Operator on a real chain", () => {
       [...Array(12).keys()],
     );
     assert.ok(new Set(all.map((one) => one.blockNumber)).size < 12, "several share a block");
-    adapter.answer = (body) => echo(body);
+    wellAgain(scene);
   });
 
   test("a failing adapter is tried again; its cause stands in the run, and the request is served once it is put right", async () => {
     let broken = true;
-    adapter.answer = (body) =>
+    scene.adapter.answer = (body) =>
       broken
         ? {
             status: 502,
@@ -88,40 +58,42 @@ describe("requests of the real Operator on a real chain", () => {
             },
           }
         : echo(body);
-    await request("broken", "fixed", 2);
-    const failing = await until("the cause", async () => (await runsOf("broken")).find((run) => run.cause !== null));
+    await scene.request("broken", "fixed", 2);
+    const failing = await until("the cause", async () =>
+      (await scene.runs("broken")).find((run) => run.cause !== null),
+    );
     assert.match(String(failing.cause), /task fetch.*502.*meter M-1: wrong key/);
-    assert.equal((await deliveries("broken")).length, 0);
-    await request("healthy", "at once");
+    assert.equal((await scene.deliveries("broken")).length, 0);
+    await scene.request("healthy", "at once");
     broken = false;
-    await until("both deliveries", async () => (await deliveries("broken")).length === 2);
-    await until("the other group", async () => (await deliveries("healthy")).length === 1);
-    adapter.answer = (body) => echo(body);
+    await until("both deliveries", async () => (await scene.deliveries("broken")).length === 2);
+    await until("the other group", async () => (await scene.deliveries("healthy")).length === 1);
+    wellAgain(scene);
   });
 
   test("a callback that reverts, and one that runs out of gas, spend the request and are told apart from a delivery", async () => {
-    await request("reverting", "revert");
-    await request("burning", "burn");
-    await request("reverting", "after");
+    await scene.request("reverting", "revert");
+    await scene.request("burning", "burn");
+    await scene.request("reverting", "after");
     for (const group of ["reverting", "burning"]) {
       const run = await until(`${group}'s end`, async () =>
-        (await runsOf(group)).find((one) => one.state === "callback-failed"),
+        (await scene.runs(group)).find((one) => one.state === "callback-failed"),
       );
       assert.match(String(run.cause), /no ChainlinkFulfilled/);
     }
-    await until("its successor", async () => (await deliveries("reverting")).length === 1);
+    await until("its successor", async () => (await scene.deliveries("reverting")).length === 1);
   });
 
   test("a request that is no CBOR is marked with the cause, and the next one is served", async () => {
-    await chain.requester.getFunction("requestRaw")(SPEC_ID, 0n, "0xff0102");
+    await scene.chain.requester.getFunction("requestRaw")(SPEC_ID, 0n, "0xff0102");
     const run = await until("the marked run", async () =>
-      (await node.get<Record<string, unknown>[]>("/runs?limit=500")).find((one) =>
+      (await scene.node.get<Record<string, unknown>[]>("/runs?limit=500")).find((one) =>
         /malformed CBOR/.test(String(one.cause)),
       ),
     );
     assert.equal(run.state, "pending");
-    await request("next", "served");
-    await until("the next one", async () => (await deliveries("next")).length === 1);
+    await scene.request("next", "served");
+    await until("the next one", async () => (await scene.deliveries("next")).length === 1);
   });
 
   test("whatever an adapter answers amiss ends in a run with a cause, and the next request is served", async () => {
@@ -143,26 +115,26 @@ describe("requests of the real Operator on a real chain", () => {
       ],
     ];
     const answers = new Map(amiss.map(([answer], index) => [`amiss${index}`, answer]));
-    adapter.answer = (body) => answers.get((body.data as { group: string }).group) ?? echo(body);
-    for (const group of answers.keys()) await request(group, "x");
+    scene.adapter.answer = (body) => answers.get((body.data as { group: string }).group) ?? echo(body);
+    for (const group of answers.keys()) await scene.request(group, "x");
     for (const [index, [, cause]] of amiss.entries()) {
       const run = await until(`the cause of amiss${index}`, async () =>
-        (await runsOf(`amiss${index}`)).find((one) => one.cause !== null),
+        (await scene.runs(`amiss${index}`)).find((one) => one.cause !== null),
       );
       assert.match(String(run.cause), cause);
     }
-    await request("served", "x");
-    await until("the next one", async () => (await deliveries("served")).length === 1);
-    adapter.answer = (body) => echo(body);
-    for (const group of answers.keys()) await until(group, async () => (await deliveries(group)).length === 1);
+    await scene.request("served", "x");
+    await until("the next one", async () => (await scene.deliveries("served")).length === 1);
+    wellAgain(scene);
+    for (const group of answers.keys()) await until(group, async () => (await scene.deliveries(group)).length === 1);
   });
 
   test("a second process on the same folder ends with a clear message and code 2", async () => {
     const second = await runCli(["start"], {
       CHAIN_ID: "31337",
-      RPC_URL: chain.url,
-      JOBS_DIR: home.jobs,
-      DATA_DIR: `${home.folder}/data`,
+      RPC_URL: scene.chain.url,
+      JOBS_DIR: scene.home.jobs,
+      DATA_DIR: `${scene.home.folder}/data`,
       NODE_KEY: `0x${"11".repeat(32)}`,
       NODE_PORT: "0",
     });
@@ -172,18 +144,18 @@ describe("requests of the real Operator on a real chain", () => {
   });
 
   test("after kill -9 everything that was asked is delivered, once", async () => {
-    adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 200 });
+    scene.adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 200 });
     for (let round = 0; round < 3; round++) {
-      await request("killed", "k", 4);
+      await scene.request("killed", "k", 4);
       await new Promise((resolve) => setTimeout(resolve, 60 + round * 120));
-      await node.kill();
-      await request("killed", "k", 2);
-      node = await startNode(chain, home, { BRIDGES: JSON.stringify({ words: adapter.url }) });
+      await scene.node.kill();
+      await scene.request("killed", "k", 2);
+      await scene.restart();
     }
     const all = await until(
       "all eighteen",
       async () => {
-        const found = await deliveries("killed");
+        const found = await scene.deliveries("killed");
         return found.length >= 18 && found;
       },
       30_000,
@@ -192,10 +164,10 @@ describe("requests of the real Operator on a real chain", () => {
       all.map((one) => Number(one.number)),
       [...Array(18).keys()],
     );
-    adapter.answer = (body) => echo(body);
+    wellAgain(scene);
   });
 
   test("SIGTERM ends the node with code 0", async () => {
-    assert.equal(await node.stop(), 0);
+    assert.equal(await scene.node.stop(), 0);
   });
 });

@@ -1,4 +1,3 @@
-import { timingSafeEqual } from "node:crypto";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,7 +7,10 @@ import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
 import { ExpressAdapter } from "@bull-board/express";
 import express, { type NextFunction, type Request, type Response } from "express";
 import type { OracleNode } from "../node.ts";
+import { authentication } from "./authentication.ts";
+import { readLateAnswer } from "./late-answer.ts";
 import { statusPage } from "./page.ts";
+import { pageProxy } from "./page-proxy.ts";
 
 /** The status page, the JSON API and the BullMQ board. */
 export interface Api {
@@ -17,7 +19,7 @@ export interface Api {
 }
 
 /**
- * Listens on NODE_HOST and NODE_PORT. /health, /ready and /metrics are open; the rest wants the bearer token where one is set.
+ * Listens on NODE_HOST and NODE_PORT with what endpoints.ts lists.
  * @throws BijuliError port-in-use
  */
 export async function serveApi(node: OracleNode): Promise<Api> {
@@ -39,17 +41,29 @@ export async function serveApi(node: OracleNode): Promise<Api> {
     response.type(node.metrics.registry.contentType).send(await node.metrics.registry.metrics());
   });
 
+  // Without a token, as on a Chainlink node: who knows a task's id was given it by this node.
+  app.patch(
+    "/v2/resume/:id",
+    express.text({ type: () => true, limit: settings.HTTP_MAX_BYTES }),
+    async (request, response) => {
+      await node.resume(request.params.id, readLateAnswer(String(request.body)));
+      response.status(200).json({});
+    },
+  );
+
   app.use(authentication(settings.API_TOKEN));
-  app.get("/", async (_request, response) => {
+  const status = async (_request: Request, response: Response) => {
     response.type("html").send(
       statusPage({
         ...node.health(),
         jobs: [...node.jobs.values()],
-        runs: await node.store.listRuns({ limit: 50 }),
-        counts: await node.store.countRuns(),
+        runs: await node.store.history.runs({ limit: 50 }),
+        counts: await node.store.history.counts(),
       }),
     );
-  });
+  };
+  if (settings.PAGE_URL === undefined) app.get("/", status);
+  app.get("/status", status);
   app.get("/jobs", (_request, response) => {
     response.json(
       [...node.jobs.values()].map((job) => ({
@@ -64,18 +78,28 @@ export async function serveApi(node: OracleNode): Promise<Api> {
     );
   });
   app.get("/runs", async (request, response) => {
-    const { state, job, before, limit } = request.query;
-    response.json(
-      await node.store.listRuns({
-        ...(typeof state === "string" ? { state } : {}),
-        ...(typeof job === "string" ? { job } : {}),
-        ...(typeof before === "string" && /^\d{1,15}$/.test(before) ? { before: Number(before) } : {}),
-        limit: typeof limit === "string" && /^\d{1,3}$/.test(limit) ? Math.max(Number(limit), 1) : 50,
-      }),
-    );
+    const text = (name: string) => {
+      const value = request.query[name];
+      return typeof value === "string" && value !== "" ? value : undefined;
+    };
+    const limit = limitOf(request);
+    const runs = await node.store.history.runs({
+      state: text("state"),
+      job: text("job"),
+      group: text("group"),
+      feeder: text("feeder")?.toLowerCase(),
+      before: text("before"),
+      limit,
+    });
+    const last = runs.at(-1);
+    if (runs.length === limit && last !== undefined) {
+      const next = new URLSearchParams({ ...(request.query as Record<string, string>), before: String(last.cursor) });
+      response.set("link", `</runs?${next}>; rel="next"`);
+    }
+    response.json(runs);
   });
   app.get("/runs/:id", async (request, response) => {
-    const run = await node.store.describeRun(request.params.id);
+    const run = await node.store.history.run(request.params.id);
     if (run === undefined) throw new BijuliError("unknown-run", `there is no run ${request.params.id}`);
     response.json(run);
   });
@@ -89,10 +113,7 @@ export async function serveApi(node: OracleNode): Promise<Api> {
     response.status(202).json({ from: Number(request.params.block) });
   });
   app.get("/transactions", async (request, response) => {
-    const { limit } = request.query;
-    response.json(
-      await node.store.listTransactions(typeof limit === "string" && /^\d{1,3}$/.test(limit) ? Number(limit) : 50),
-    );
+    response.json(await node.store.history.transactions(limitOf(request)));
   });
   app.get("/queue", async (_request, response) => {
     response.json(await node.queue.counts());
@@ -103,12 +124,20 @@ export async function serveApi(node: OracleNode): Promise<Api> {
   createBullBoard({ queues: [new BullMQAdapter(node.queue.queue as never) as never], serverAdapter: board as never });
   app.use("/board", board.getRouter());
 
+  if (settings.PAGE_URL !== undefined) {
+    const page = pageProxy(new URL(settings.PAGE_URL));
+    app.use((request, response, next) => {
+      if (request.method === "GET" || request.method === "HEAD") page(request, response, request.originalUrl);
+      else next();
+    });
+  }
   app.use((_request, response) => {
     response.status(404).json({ error: { name: "not-found", message: "there is nothing here" } });
   });
   app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
     const code = error instanceof BijuliError ? error.code : "internal";
-    const status = code === "unknown-run" ? 404 : code === "bad-state" ? 409 : code === "bad-input" ? 400 : 500;
+    const status =
+      code === "unknown-run" ? 404 : code === "bad-state" ? 409 : code === "bad-input" ? 400 : statusOf(error);
     response.status(status).json({ error: { name: code, message: explain(error) } });
   });
 
@@ -127,6 +156,10 @@ export async function serveApi(node: OracleNode): Promise<Api> {
   };
 }
 
+function limitOf({ query: { limit } }: Request): number {
+  return typeof limit === "string" && /^\d{1,3}$/.test(limit) ? Math.max(Number(limit), 1) : 50;
+}
+
 async function listening(server: Server, host: string, port: number): Promise<void> {
   try {
     await once(server, "listening");
@@ -143,23 +176,8 @@ async function listening(server: Server, host: string, port: number): Promise<vo
   }
 }
 
-function authentication(token: string | undefined) {
-  return (request: Request, response: Response, next: NextFunction) => {
-    if (token === undefined) return next();
-    const header = request.headers.authorization ?? "";
-    // A browser that opens the board sends the token as the password of HTTP's basic scheme.
-    const basic = /^Basic (.+)$/.exec(header)?.[1];
-    const given =
-      basic === undefined
-        ? header.replace(/^Bearer /, "")
-        : Buffer.from(basic, "base64")
-            .toString("utf8")
-            .replace(/^[^:]*:/, "");
-    const [a, b] = [Buffer.from(given), Buffer.from(token)];
-    if (a.length === b.length && timingSafeEqual(a, b)) return next();
-    response
-      .set("www-authenticate", 'Basic realm="node"')
-      .status(401)
-      .json({ error: { name: "unauthorized", message: "a token is wanted" } });
-  };
+/** What Express itself refuses has a status: a body that is too large, for one. */
+function statusOf(error: unknown): number {
+  const status = (error as { status?: unknown } | undefined)?.status;
+  return typeof status === "number" && status >= 400 && status < 500 ? status : 500;
 }

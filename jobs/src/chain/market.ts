@@ -86,3 +86,11 @@ export function submitCall(stage: StageReference, records: string): { to: string
     data: marketAbi.encodeFunctionData("submit", [stage.feeder, stage.lot, stage.stage, stage.first, records]),
   };
 }
+
+/** `requestStage`, which asks the feeder's next operator. */
+export function repeatCall(stage: StageReference): { to: string; data: string } {
+  return {
+    to: stage.market,
+    data: marketAbi.encodeFunctionData("requestStage", [stage.feeder, stage.lot, stage.stage, stage.first]),
+  };
+}

@@ -1,6 +1,7 @@
-import http from "node:http";
-import https from "node:https";
-import { BijuliError, explain, type Hex } from "@bijuli/protocol";
+import { BijuliError, type Hex } from "@bijuli/protocol";
+import { HttpTransport } from "./http-transport.ts";
+import type { JsonRpcAnswer, Transport } from "./transport.ts";
+import { WebSocketTransport } from "./websocket-transport.ts";
 
 /** An error that the RPC answered. */
 export class RpcError extends BijuliError {
@@ -47,7 +48,7 @@ interface Endpoint {
   /** Real ms until which it is passed over. */
   restsUntil: number;
   failures: number;
-  agent: http.Agent | https.Agent;
+  transport: Transport;
 }
 
 const MAX_BATCH = 100;
@@ -69,9 +70,8 @@ export class RpcClient implements JsonRpc {
     this.#timeoutMs = timeoutMs;
     this.#endpoints = urls.map((text) => {
       const url = new URL(text);
-      const options = { keepAlive: true, maxSockets: 32 };
-      const agent = url.protocol === "https:" ? new https.Agent(options) : new http.Agent(options);
-      return { url, restsUntil: 0, failures: 0, agent };
+      const transport = /^wss?:$/.test(url.protocol) ? new WebSocketTransport(url) : new HttpTransport(url);
+      return { url, restsUntil: 0, failures: 0, transport };
     });
   }
 
@@ -90,7 +90,7 @@ export class RpcClient implements JsonRpc {
   }
 
   close(): void {
-    for (const { agent } of this.#endpoints) agent.destroy();
+    for (const { transport } of this.#endpoints) transport.close();
   }
 
   /** Leaves the present endpoint for a while: it lies or lags. */
@@ -140,73 +140,25 @@ export class RpcClient implements JsonRpc {
     for (const waiting of batch) waiting.reject(new RpcUnreachable(waiting.method, cause));
   }
 
-  async #exchange(endpoint: Endpoint, batch: readonly Waiting[]): Promise<Answer[]> {
+  async #exchange(endpoint: Endpoint, batch: readonly Waiting[]): Promise<JsonRpcAnswer[]> {
     const firstId = this.#nextId;
     this.#nextId += batch.length;
     const requests = batch.map(({ method, params }, index) => ({
-      jsonrpc: "2.0",
+      jsonrpc: "2.0" as const,
       id: firstId + index,
       method,
       params,
     }));
-    const text = await post(endpoint, JSON.stringify(requests.length === 1 ? requests[0] : requests), this.#timeoutMs);
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(text);
-    } catch (error) {
-      throw new Error(`${endpoint.url.origin} answered what is not JSON`, { cause: error });
-    }
-    const list = (Array.isArray(parsed) ? parsed : [parsed]) as Answer[];
-    return batch.map((_, index) => {
-      const answer = list.find((one) => Number(one?.id) === firstId + index);
+    const answers = await endpoint.transport.exchange(requests, this.#timeoutMs);
+    const byId = new Map(answers.map((answer) => [Number(answer?.id), answer]));
+    return requests.map(({ id }) => {
+      const answer = byId.get(id);
       if (answer === undefined || (answer.error === undefined && answer.result === undefined)) {
         throw new Error(`${endpoint.url.origin} left a request without an answer`);
       }
       return answer;
     });
   }
-}
-
-interface Answer {
-  id: number;
-  result?: unknown;
-  error?: { code?: unknown; message?: unknown; data?: unknown };
-}
-
-function post(endpoint: Endpoint, body: string, timeoutMs: number): Promise<string> {
-  const module = endpoint.url.protocol === "https:" ? https : http;
-  const headers: Record<string, string | number> = {
-    "content-type": "application/json",
-    "content-length": Buffer.byteLength(body),
-  };
-  const { username, password } = endpoint.url;
-  return new Promise((resolve, reject) => {
-    const request = module.request(
-      endpoint.url,
-      {
-        method: "POST",
-        agent: endpoint.agent,
-        headers,
-        signal: AbortSignal.timeout(timeoutMs),
-        ...(username === "" ? {} : { auth: `${decodeURIComponent(username)}:${decodeURIComponent(password)}` }),
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("end", () => {
-          const text = Buffer.concat(chunks).toString("utf8");
-          const status = response.statusCode ?? 0;
-          // Some nodes answer JSON-RPC errors with a 4xx status: the body tells.
-          if (status >= 300 && !/"error"/.test(text))
-            reject(new Error(`${endpoint.url.origin} answered HTTP ${status}`));
-          else resolve(text);
-        });
-        response.on("error", reject);
-      },
-    );
-    request.on("error", (error) => reject(new Error(`${endpoint.url.origin}: ${explain(error)}`, { cause: error })));
-    request.end(body);
-  });
 }
 
 /** A number as the RPC writes it. */

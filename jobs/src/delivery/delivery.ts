@@ -1,46 +1,25 @@
 import { explain } from "@bijuli/protocol";
 import type { Logger } from "pino";
-import { topicOf } from "../chain/abi.ts";
-import { Deferral, submitCall } from "../chain/market.ts";
-import { decodeRequest } from "../chain/requests.ts";
+import { Deferral } from "../chain/market.ts";
 import { revertReason } from "../chain/revert.ts";
 import { quantity, type RpcClient, RpcError } from "../chain/rpc.ts";
-import type { RpcLog, RpcReceipt } from "../chain/types.ts";
+import type { Head, RpcReceipt } from "../chain/types.ts";
 import type { Job } from "../spec/job.ts";
 import { type BuiltCall, FINISHED, type Run } from "../state/run.ts";
-import type { RunChange, Store } from "../state/store.ts";
-import { callbackAddressOf, fulfilmentOutcome, type Outcome, recordsOf, submissionOutcome } from "./outcome.ts";
+import type { RunChange, RunStore } from "../state/run-store.ts";
+import { gasLimitOf } from "./callback.ts";
+import { Dispatch } from "./dispatch.ts";
+import { FOREIGN, foreignOutcome } from "./foreign.ts";
+import type { Call } from "./forwarder.ts";
+import { type Entry, Lines } from "./line.ts";
+import { fulfilmentOutcome, type Outcome, recordsOf, submissionOutcome } from "./outcome.ts";
 import type { Outgoing, Sent, TransactionManager } from "./transactions.ts";
 
-/** A run in its group's line. */
-interface Entry {
-  run: Run;
-  /** Real ms before which it is not sent (again). */
-  notBefore: number;
-  /** How often in a row its delivery failed. */
-  failures: number;
-  /** Its next transaction is tried as a call first: the last one reverted. */
-  rehearse: boolean;
-  gasLimit: bigint | undefined;
-  /** A statement or a call about it is under way. */
-  busy: boolean;
-}
-
-interface Group {
-  key: string;
-  job: Job;
-  entries: Entry[];
-}
-
-/** How a run is marked that another transaction than its own delivered. */
-export const FOREIGN = "by another transaction";
-/** The market's last stage. */
-const CONSUMERS = 2;
 /** A submission whose turn does not come costs gas each time. */
 const LONGEST_WAIT_MS = 600_000;
 
 export interface DeliveryOptions {
-  store: Store;
+  store: RunStore;
   transactions: TransactionManager;
   rpc: RpcClient;
   jobs: ReadonlyMap<string, Job>;
@@ -48,85 +27,79 @@ export interface DeliveryOptions {
   /** The most that a transaction is ever given: a deferral for want of gas raises it up to here. */
   maxGasLimit: bigint;
   maxInFlight: number;
+  /** Blocks that hold a delivery before its run is at an end, where the spec says nothing; and the most that it may say. */
+  confirmations: { otherwise: number; most: number };
   /** Wraps a call for a forwarder, or leaves it as it is. */
-  forward: (call: { to: string; data: string }) => { to: string; data: string };
+  forward: (call: Call) => Call;
   retryMinMs: number;
   retryMaxMs: number;
   /** Has a run's pipeline run again. */
   rerun: (run: Run, delayMs: number) => Promise<void>;
-  /** Told when a run has come to an end. */
-  finished: (run: Run, outcome: string) => void;
+  /** Told when a run has come to an end; `block`: the delivery's. */
+  finished: (run: Run, outcome: string, block?: number) => void;
   logger: Logger;
 }
 
 /**
- * Ordered delivery. Each group is a line of runs in the order of their requests; this decides which of them may be sent now.
- *
- * pipelined: as many as are built, from the front of the line, without waiting for one another: they leave with
- *   consecutive nonces of one key, so that the chain keeps their order.
- * strict: only the first, until its ChainlinkFulfilled is seen.
- *
- * The successors of a run that ended in whatever way go on. Those of a run that fails wait for it up to `maxHold`; then
- * they go first and it stays in the line. A repeated request stands in its predecessor's place.
+ * Ordered delivery: what becomes of a run from its request to its end, each in its group's line (see line.ts for who may go).
+ * The successors of a run that ended in whatever way go on. A repeated request stands in its predecessor's place.
  */
 export class Delivery {
   readonly #options: DeliveryOptions;
-  readonly #groups = new Map<string, Group>();
-  readonly #entries = new Map<string, Entry>();
-  readonly #dirty = new Set<Group>();
-  #pumping: Promise<void> | undefined;
-  #stopped = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #lines: Lines;
+  readonly #dispatch: Dispatch;
+  /** Runs that wait for confirmations of their request, and those that wait for some of their delivery. */
+  readonly #unconfirmed = new Set<Entry>();
+  readonly #maturing = new Set<Entry>();
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
+    this.#lines = new Lines(options.jobs);
+    this.#dispatch = new Dispatch({
+      lines: this.#lines,
+      transactions: options.transactions,
+      maxInFlight: options.maxInFlight,
+      restMs: options.retryMaxMs,
+      defaultGasLimit: options.defaultGasLimit,
+      forward: options.forward,
+      rehearse: (entry, outgoing) => this.#rehearse(entry, outgoing),
+      impossible: (entry, cause) => this.#finish(entry, "quarantined", cause),
+      logger: options.logger,
+    });
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
-      const now = Date.now();
-      for (const group of this.#groups.values()) {
-        const first = group.entries[0];
-        if (first !== undefined && (first.notBefore <= now || first.run.failingSince !== undefined)) this.#touch(group);
-      }
-    }, 250);
-    this.#timer.unref();
+    this.#dispatch.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    clearInterval(this.#timer);
-    await this.#pumping;
+  stop(): Promise<void> {
+    return this.#dispatch.stop();
   }
 
-  /** Runs in their line, in memory: for the status page. */
+  /** How many runs are not at an end. */
   get size(): number {
-    return this.#entries.size;
+    return this.#lines.size;
   }
 
   /** Puts runs into their lines. */
   add(runs: readonly Run[]): void {
     for (const run of runs) {
-      if (this.#entries.has(run.id) || FINISHED.includes(run.state)) continue;
-      const job = this.#options.jobs.get(run.job);
-      if (job === undefined) continue;
-      const key = `${run.job} ${run.group}`;
-      let group = this.#groups.get(key);
-      if (group === undefined) {
-        group = { key, job, entries: [] };
-        this.#groups.set(key, group);
-      }
-      const entry: Entry = { run, notBefore: 0, failures: 0, rehearse: false, gasLimit: undefined, busy: false };
-      this.#entries.set(run.id, entry);
-      const after = group.entries.findLastIndex((other) => comparePlaces(other.run, run) <= 0);
-      group.entries.splice(after + 1, 0, entry);
-      this.#touch(group);
+      const entry = this.#lines.add(run);
+      if (entry === undefined) continue;
+      if (run.state === "unconfirmed") this.#unconfirmed.add(entry);
+      this.#dispatch.touch(entry.line);
     }
+  }
+
+  /** A transaction of an earlier process is still on its way: its group stays with that key. */
+  adopt(sent: { runId: string | undefined; sender: string }): void {
+    const entry = sent.runId === undefined ? undefined : this.#lines.get(sent.runId);
+    if (entry !== undefined) entry.line.sender = sent.sender;
   }
 
   /** Another process changed the run: its pipeline is done or failed. */
   async refresh(stored: Run): Promise<void> {
-    const entry = this.#entries.get(stored.id);
+    const entry = this.#lines.get(stored.id);
     if (entry === undefined) {
       this.add([stored]);
       return;
@@ -139,60 +112,79 @@ export class Delivery {
     run.call = stored.call;
     if (FINISHED.includes(stored.state)) await this.#finish(entry, stored.state, stored.cause ?? null);
     else if (stored.state === "ready") run.state = "ready";
-    this.#touchEntry(entry);
+    this.#dispatch.touch(entry.line);
   }
 
   /** The run as it stands here. */
   get(id: string): Run | undefined {
-    return this.#entries.get(id)?.run;
+    return this.#lines.get(id)?.run;
   }
 
   /** A pipeline built the run's callback. */
   async ready(id: string, call: BuiltCall, tasks: unknown): Promise<void> {
-    const entry = this.#entries.get(id);
+    const entry = this.#lines.get(id);
     if (entry === undefined || entry.run.state !== "pending") return;
     const change: RunChange = { id, state: "ready", call, tasks, attempted: true };
-    if ((await this.#options.store.changeRuns([change], "pending")).size === 0) return;
+    if ((await this.#options.store.change([change], "pending")).size === 0) return;
     entry.run.state = "ready";
     entry.run.call = call;
-    this.#touchEntry(entry);
+    this.#dispatch.touch(entry.line);
   }
 
   /** A run's attempt failed: what is written down is shown to the operator. */
   async failing(id: string, cause: string, tasks?: unknown, attempted = true): Promise<void> {
-    const entry = this.#entries.get(id);
+    const entry = this.#lines.get(id);
     if (entry === undefined) return;
     entry.run.cause = cause;
     entry.run.failingSince ??= Date.now();
     if (attempted) entry.run.attempts++;
-    await this.#options.store.changeRuns([
+    await this.#options.store.change([
       { id, cause, failingSince: entry.run.failingSince, attempted, ...(tasks === undefined ? {} : { tasks }) },
     ]);
-    this.#touchEntry(entry);
+    this.#dispatch.touch(entry.line);
   }
 
   /** Takes a run out of its line: it was cancelled, orphaned, or has to be given up. */
   async end(id: string, state: Run["state"], cause: string): Promise<void> {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) return;
-    await this.#finish(entry, state, cause);
+    const entry = this.#lines.get(id);
+    if (entry !== undefined) await this.#finish(entry, state, cause);
   }
 
-  /** Enough confirmations: its pipeline may run. */
-  confirm(id: string): Run | undefined {
-    const entry = this.#entries.get(id);
-    if (entry === undefined || entry.run.state !== "unconfirmed") return undefined;
-    entry.run.state = "pending";
-    return entry.run;
+  /**
+   * A new block. Runs whose request it confirms may begin; those whose delivery is deep enough are at an end.
+   * @param wanted blocks that hold a request of the job before it runs: its own is the first
+   * @returns the runs that may begin
+   */
+  async onHead(head: Head, wanted: (job: Job) => number): Promise<Run[]> {
+    const ripe = [...this.#maturing].filter(
+      (entry) => head.number - entry.maturing!.block + 1 >= this.#confirmationsOf(entry),
+    );
+    await Promise.all(
+      ripe.map((entry) => this.#finish(entry, "delivered", entry.maturing!.note ?? null, entry.maturing!.block)),
+    );
+    const confirmed = [...this.#unconfirmed].filter(
+      ({ run, line }) => head.number - run.blockNumber + 1 >= wanted(line.job),
+    );
+    if (confirmed.length === 0) return [];
+    const changes = confirmed.map(({ run }) => ({ id: run.id, state: "pending" as const }));
+    await this.#options.store.change(changes, "unconfirmed");
+    const runs: Run[] = [];
+    for (const entry of confirmed) {
+      this.#unconfirmed.delete(entry);
+      if (entry.run.state !== "unconfirmed") continue;
+      entry.run.state = "pending";
+      runs.push(entry.run);
+    }
+    return runs;
   }
 
   /** All runs that wait for their pipeline. */
   pending(): Run[] {
-    return [...this.#entries.values()].filter(({ run }) => run.state === "pending").map(({ run }) => run);
+    return this.all().filter(({ state }) => state === "pending");
   }
 
   all(): Run[] {
-    return [...this.#entries.values()].map(({ run }) => run);
+    return [...this.#lines.entries()].map(({ run }) => run);
   }
 
   /** Reads what a mined transaction did. */
@@ -204,20 +196,29 @@ export class Delivery {
       sent.purpose === "submit"
         ? submissionOutcome(run, receipt)
         : fulfilmentOutcome(run, call?.callback ?? "", receipt);
-    const entry = this.#entries.get(run.id);
+    const entry = this.#lines.get(run.id);
     if (entry === undefined || entry.run.state !== "sent") return outcome;
-    await this.#settle(entry, outcome, sent);
+    await this.#settle(entry, outcome, sent, Number(receipt.blockNumber));
     return outcome;
+  }
+
+  /** Whether a mined transaction's run waits for more blocks on top of it. */
+  awaits(sent: Sent): boolean {
+    return sent.runId !== undefined && this.#lines.get(sent.runId)?.run.state === "sent";
   }
 
   /** A reorg took its transaction back; the transaction itself is sent again by the manager. */
   async unmined(sent: Sent): Promise<void> {
     const run = sent.runId === undefined ? undefined : await this.#known(sent.runId);
     if (run === undefined || run.state === "orphaned") return;
-    await this.#options.store.changeRuns([{ id: run.id, state: "sent", cause: "a reorg took its transaction back" }]);
-    const entry = this.#entries.get(run.id);
+    await this.#options.store.change([{ id: run.id, state: "sent", cause: "a reorg took its transaction back" }]);
+    const entry = this.#lines.get(run.id);
     if (entry === undefined) this.add([{ ...run, state: "sent" }]);
-    else entry.run.state = "sent";
+    else {
+      entry.run.state = "sent";
+      entry.maturing = undefined;
+      this.#maturing.delete(entry);
+    }
   }
 
   /** Whether the request that a transaction serves is gone. */
@@ -230,10 +231,10 @@ export class Delivery {
   /** Looks again at requests that others fulfilled: a reorg may have taken that back. */
   async recheckForeign(runs: readonly Run[]): Promise<void> {
     for (const run of runs) {
-      if ((await this.#foreignOutcome(run))?.kind === "delivered") continue;
+      if ((await foreignOutcome(this.#options.rpc, run))?.kind === "delivered") continue;
       const cause = "a reorg took the foreign transaction back that had delivered it";
       const state = run.call === undefined ? "pending" : "ready";
-      await this.#options.store.changeRuns([{ id: run.id, state, cause }]);
+      await this.#options.store.change([{ id: run.id, state, cause }]);
       this.add([{ ...run, state, cause }]);
       if (state === "pending") await this.#options.rerun({ ...run, state }, 0);
     }
@@ -241,24 +242,37 @@ export class Delivery {
 
   /** Its transaction can never be mined: it is built anew. */
   async lost(sent: Sent): Promise<void> {
-    const entry = sent.runId === undefined ? undefined : this.#entries.get(sent.runId);
+    const entry = sent.runId === undefined ? undefined : this.#lines.get(sent.runId);
     if (entry === undefined || entry.run.state !== "sent") return;
     entry.run.state = "ready";
     entry.rehearse = true;
-    await this.#options.store.changeRuns([
+    await this.#options.store.change([
       { id: entry.run.id, state: "ready", cause: "its nonce was used by a foreign transaction" },
     ]);
-    this.#touchEntry(entry);
+    this.#dispatch.touch(entry.line);
   }
 
   async #known(id: string): Promise<Run | undefined> {
-    return this.#entries.get(id)?.run ?? (await this.#options.store.run(id));
+    return this.#lines.get(id)?.run ?? (await this.#options.store.get(id));
   }
 
-  async #settle(entry: Entry, outcome: Outcome, sent: Sent): Promise<void> {
+  /** As Chainlink's minConfirmations: the block that holds the delivery is the first. */
+  #confirmationsOf({ run }: Entry): number {
+    const { otherwise, most } = this.#options.confirmations;
+    return Math.min(run.call?.minConfirmations ?? otherwise, most);
+  }
+
+  async #settle(entry: Entry, outcome: Outcome, sent: Sent, block: number): Promise<void> {
     const { run } = entry;
     if (outcome.kind === "delivered") {
-      await this.#finish(entry, "delivered", outcome.note ?? null);
+      if (this.#confirmationsOf(entry) <= 1) {
+        await this.#finish(entry, "delivered", outcome.note ?? null, block);
+        return;
+      }
+      entry.maturing = { block, note: outcome.note };
+      this.#maturing.add(entry);
+      run.cause = `delivered in block ${block}: waits for ${this.#confirmationsOf(entry)} confirmations`;
+      await this.#options.store.change([{ id: run.id, cause: run.cause }]);
       return;
     }
     const { note } = outcome;
@@ -267,30 +281,40 @@ export class Delivery {
       note,
     );
     entry.failures++;
-    entry.run.cause = note;
-    entry.run.failingSince ??= Date.now();
+    run.cause = note;
+    run.failingSince ??= Date.now();
     if (outcome.kind === "reverted") {
+      // As in Chainlink, which looks at the receipt only when it waits for it.
+      if (run.call?.failOnRevert && this.#confirmationsOf(entry) > 0) {
+        await this.#finish(entry, "abandoned", `${note}, and the spec says failOnRevert`);
+        return;
+      }
       entry.rehearse = true;
-      entry.run.state = "ready";
-      await this.#options.store.changeRuns([
-        { id: run.id, state: "ready", cause: note, failingSince: entry.run.failingSince, attempted: true },
+      run.state = "ready";
+      await this.#options.store.change([
+        { id: run.id, state: "ready", cause: note, failingSince: run.failingSince, attempted: true },
       ]);
-      this.#touchEntry(entry);
+      this.#dispatch.touch(entry.line);
       return;
     }
-    // The request is spent. Records that are known can still be submitted to the market; nothing else can be done.
-    const records = run.call === undefined ? undefined : (recordsOf(run.call.data) ?? undefined);
+    await this.#spent(entry, outcome.kind === "deferred" ? outcome.reason : Deferral.OutOfGas, note);
+  }
+
+  /** The request is spent. Records that are known can still be submitted to the market; nothing else can be done. */
+  async #spent(entry: Entry, reason: number, note: string): Promise<void> {
+    const { run } = entry;
+    const records = run.call === undefined ? undefined : recordsOf(run.call.data);
     if (run.stage === undefined || records === undefined) {
       await this.#finish(entry, "callback-failed", note);
       return;
     }
     run.stage = { ...run.stage, submit: true };
-    const reason = outcome.kind === "deferred" ? outcome.reason : Deferral.OutOfGas;
     if (reason === Deferral.OutOfGas) entry.gasLimit = this.#moreGas(entry);
     const fresh = reason === Deferral.ReadingMissing;
     entry.notBefore = Date.now() + this.#waitAfter(reason, entry.failures);
     run.state = fresh ? "pending" : "ready";
-    await this.#options.store.changeRuns([
+    if (fresh) run.call = undefined;
+    await this.#options.store.change([
       {
         id: run.id,
         state: run.state,
@@ -301,11 +325,8 @@ export class Delivery {
         ...(fresh ? { call: null } : {}),
       },
     ]);
-    if (fresh) {
-      run.call = undefined;
-      await this.#options.rerun(run, this.#backoff(entry.failures));
-    }
-    this.#touchEntry(entry);
+    if (fresh) await this.#options.rerun(run, this.#backoff(entry.failures));
+    this.#dispatch.touch(entry.line);
   }
 
   /** Ms before a deferred delivery is submitted: at once in its turn, but ever later when the turn does not come. */
@@ -315,168 +336,27 @@ export class Delivery {
   }
 
   #moreGas(entry: Entry): bigint {
-    const doubled = 2n * this.#gasLimit(entry);
+    const doubled = 2n * gasLimitOf(entry, this.#options.defaultGasLimit);
     return doubled < this.#options.maxGasLimit ? doubled : this.#options.maxGasLimit;
-  }
-
-  #gasLimit(entry: Entry): bigint {
-    if (entry.gasLimit !== undefined) return entry.gasLimit;
-    const job = this.#options.jobs.get(entry.run.job);
-    return BigInt(entry.run.call?.gasLimit ?? job?.gasLimit ?? this.#options.defaultGasLimit);
   }
 
   #backoff(failures: number): number {
     return Math.min(this.#options.retryMinMs * 2 ** Math.min(failures - 1, 30), this.#options.retryMaxMs);
   }
 
-  async #finish(entry: Entry, state: Run["state"], cause: string | null): Promise<void> {
-    const { run } = entry;
+  async #finish(entry: Entry, state: Run["state"], cause: string | null, block?: number): Promise<void> {
+    const { run, line } = entry;
     run.state = state;
-    this.#entries.delete(run.id);
-    const group = this.#groups.get(`${run.job} ${run.group}`);
-    if (group !== undefined) {
-      group.entries = group.entries.filter((other) => other !== entry);
-      if (group.entries.length === 0) this.#groups.delete(group.key);
-      else this.#touch(group);
-    }
-    await this.#options.store.changeRuns([{ id: run.id, state, cause, failingSince: null }]);
-    this.#options.finished(run, state);
+    if (state !== "delivered" && cause !== null) run.cause = cause;
+    this.#unconfirmed.delete(entry);
+    this.#maturing.delete(entry);
+    this.#lines.remove(entry);
+    if (line.entries.length > 0) this.#dispatch.touch(line);
+    await this.#options.store.change([{ id: run.id, state, cause, failingSince: null }]);
+    this.#options.finished(run, state, block);
   }
 
-  #touchEntry(entry: Entry): void {
-    const group = this.#groups.get(`${entry.run.job} ${entry.run.group}`);
-    if (group !== undefined) this.#touch(group);
-  }
-
-  #touch(group: Group): void {
-    this.#dirty.add(group);
-    if (this.#stopped) return;
-    this.#pumping ??= new Promise<void>((resolve) => setImmediate(resolve))
-      .then(() => this.#pump())
-      .catch((error: unknown) =>
-        this.#options.logger.error({ cause: explain(error) }, "delivery failed: it is tried again"),
-      )
-      .finally(() => {
-        this.#pumping = undefined;
-        if (this.#dirty.size > 0 && !this.#stopped) this.#touch([...this.#dirty][0]!);
-      });
-  }
-
-  async #pump(): Promise<void> {
-    const groups = [...this.#dirty];
-    this.#dirty.clear();
-    const room = new Map(
-      this.#options.transactions.addresses.map((address) => [
-        address,
-        this.#options.maxInFlight - this.#options.transactions.inFlight(address),
-      ]),
-    );
-    const chosen: { entry: Entry; outgoing: Outgoing }[] = [];
-    for (const group of groups) {
-      for (const entry of this.#sendable(group)) {
-        const outgoing = this.#outgoing(entry);
-        if (typeof outgoing === "string") {
-          entry.busy = true;
-          void this.#finish(entry, "quarantined", outgoing);
-          continue;
-        }
-        const left = room.get(outgoing.sender)!;
-        if (left <= 0) {
-          this.#dirty.add(group);
-          break;
-        }
-        if (entry.rehearse) {
-          entry.busy = true;
-          void this.#rehearse(entry, outgoing);
-          break;
-        }
-        room.set(outgoing.sender, left - 1);
-        chosen.push({ entry, outgoing });
-      }
-    }
-    if (chosen.length === 0) {
-      // Only full pools are left: the next block makes room.
-      if (this.#dirty.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
-      return;
-    }
-    for (const { entry } of chosen) entry.busy = true;
-    try {
-      await this.#options.transactions.send(chosen.map(({ outgoing }) => outgoing));
-      for (const { entry } of chosen) entry.run.state = "sent";
-    } catch (error) {
-      for (const { entry } of chosen) {
-        entry.notBefore = Date.now() + this.#options.retryMaxMs;
-        this.#touchEntry(entry);
-      }
-      throw error;
-    } finally {
-      for (const { entry } of chosen) entry.busy = false;
-    }
-  }
-
-  /** The entries of a group that may leave now, in order. */
-  #sendable(group: Group): Entry[] {
-    const now = Date.now();
-    const found: Entry[] = [];
-    // Whether what the market wants first is still to come; it does not want one lot's consumers before the next lot.
-    let awaited = false;
-    for (const entry of group.entries) {
-      const { run } = entry;
-      if (entry.busy) break;
-      const early = run.stage?.submit === true && awaited;
-      awaited ||= run.stage === undefined || run.stage.stage !== CONSUMERS;
-      if (run.state === "sent") {
-        if (group.job.ordering.mode === "strict") break;
-        continue;
-      }
-      // A submission out of turn would only cost gas: it waits, however long, until what is before it is done.
-      if (run.state !== "ready" || entry.notBefore > now || early) {
-        const held = run.failingSince !== undefined && now - run.failingSince > group.job.ordering.maxHoldMs;
-        if (!held) break;
-        continue;
-      }
-      found.push(entry);
-      if (group.job.ordering.mode === "strict") break;
-    }
-    return found;
-  }
-
-  /** The transaction for an entry, or why there can be none. */
-  #outgoing(entry: Entry): Outgoing | string {
-    const { run } = entry;
-    const call = run.call;
-    if (call === undefined) return "its pipeline built no transaction";
-    const allowed = this.#options.transactions.addresses.filter(
-      (address) => call.from.length === 0 || call.from.includes(address),
-    );
-    if (allowed.length === 0) return `the spec wants to send from ${call.from.join(", ")}, whose key this node has not`;
-    const sender = allowed[indexOf(`${run.job} ${run.group}`, allowed.length)]!;
-    if (run.stage?.submit) {
-      const records = recordsOf(call.data);
-      if (records === undefined) return "its records cannot be read from its callback";
-      const { to, data } = submitCall(run.stage, records);
-      return { sender, purpose: "submit", runId: run.id, to, data, gasLimit: this.#gasLimit(entry), detail: {} };
-    }
-    const { to, data } = this.#options.forward({ to: call.to, data: call.data });
-    const detail = { callback: callbackAddressOf(call.data) };
-    return { sender, purpose: "fulfil", runId: run.id, to, data, gasLimit: this.#gasLimit(entry), detail };
-  }
-
-  /** What a transaction that is not known here did for the request, if there is one. */
-  async #foreignOutcome(run: Run): Promise<{ kind: "delivered" | "callback-failed"; note: string } | undefined> {
-    const [log] = await this.#options.rpc.call<RpcLog[]>("eth_getLogs", [
-      { address: run.operator, fromBlock: quantity(run.blockNumber), topics: [topicOf.oracleResponse, run.requestId] },
-    ]);
-    if (log === undefined) return undefined;
-    const receipt = await this.#options.rpc.call<RpcReceipt | null>("eth_getTransactionReceipt", [log.transactionHash]);
-    if (receipt === null) return undefined;
-    const outcome = fulfilmentOutcome(run, decodeRequest(run.log).callbackAddr.toLowerCase(), receipt);
-    return outcome.kind === "delivered"
-      ? { kind: "delivered", note: "" }
-      : { kind: "callback-failed", note: `${outcome.note} (transaction ${log.transactionHash})` };
-  }
-
-  /** Tries a transaction as a call before it is paid for once more. */
+  /** Tries a transaction as a call before it is paid for (once more). */
   async #rehearse(entry: Entry, outgoing: Outgoing): Promise<void> {
     const { run } = entry;
     try {
@@ -490,7 +370,7 @@ export class Delivery {
       entry.failures++;
       entry.notBefore = Date.now() + this.#backoff(entry.failures);
       const spent = outgoing.purpose === "fulfil" && /valid requestId|do not match request ID/i.test(reason);
-      const foreign = spent ? await this.#foreignOutcome(run) : undefined;
+      const foreign = spent ? await foreignOutcome(this.#options.rpc, run) : undefined;
       if (foreign?.kind === "delivered") {
         await this.#finish(entry, "delivered", FOREIGN);
         return;
@@ -515,7 +395,7 @@ export class Delivery {
       }
       run.cause = `${outgoing.purpose} would revert: ${reason}`;
       run.failingSince ??= Date.now();
-      await this.#options.store.changeRuns([
+      await this.#options.store.change([
         {
           id: run.id,
           cause: run.cause,
@@ -526,22 +406,6 @@ export class Delivery {
         },
       ]);
       if (again) await this.#options.rerun(run, this.#backoff(entry.failures));
-    } finally {
-      entry.busy = false;
-      this.#touchEntry(entry);
     }
   }
-}
-
-function comparePlaces(a: Run, b: Run): number {
-  return (
-    a.placeBlock - b.placeBlock || a.placeLog - b.placeLog || a.blockNumber - b.blockNumber || a.logIndex - b.logIndex
-  );
-}
-
-/** A stable choice, so that a group stays with its key. */
-function indexOf(text: string, count: number): number {
-  let hash = 2166136261;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619) >>> 0;
-  return hash % count;
 }

@@ -1,11 +1,12 @@
 import { BijuliError, type Hex } from "@bijuli/protocol";
-import { SigningKey } from "ethers/crypto";
-import { computeAddress, Transaction } from "ethers/transaction";
+import { keccak256, SigningKey } from "ethers/crypto";
+import { computeAddress, type Transaction } from "ethers/transaction";
 
 /** A key that sends this node's transactions. */
 export interface SendingKey {
   /** Lower case. */
   address: string;
+  /** Signs it in place. */
   sign(transaction: Transaction): { hash: string; raw: string };
 }
 
@@ -20,9 +21,9 @@ export function sendingKey(privateKey: Hex): SendingKey {
   return {
     address: computeAddress(key).toLowerCase(),
     sign(transaction) {
-      const signed = Transaction.from(transaction);
-      signed.signature = key.sign(signed.unsignedHash);
-      return { hash: signed.hash!, raw: signed.serialized };
+      transaction.signature = key.sign(transaction.unsignedHash);
+      const raw = transaction.serialized;
+      return { hash: keccak256(raw), raw };
     },
   };
 }

@@ -1,10 +1,10 @@
 import { BijuliError, explain } from "@bijuli/protocol";
-import { Transaction } from "ethers/transaction";
 import type { Logger } from "pino";
-import type { RpcClient } from "../chain/rpc.ts";
-import { RpcError } from "../chain/rpc.ts";
+import { type RpcClient, RpcError } from "../chain/rpc.ts";
 import type { Head, RpcReceipt } from "../chain/types.ts";
-import type { NewTransaction, Store, StoredAttempt } from "../state/store.ts";
+import type { NewTransaction, Settlement, StoredAttempt, TransactionStore } from "../state/transaction-store.ts";
+import { emptyAttempt, replaceAttempt, signAttempt } from "./attempts.ts";
+import { type FeePolicy, firstBid, higherBid } from "./fees.ts";
 import type { SendingKey } from "./keys.ts";
 
 /** A transaction to be made. */
@@ -39,20 +39,11 @@ export interface Sent {
   voided?: boolean;
 }
 
-export interface FeePolicy {
-  /** wei */
-  tip: bigint;
-  /** wei; no transaction bids more. */
-  maxFee: bigint;
-  /** Blocks after which a transaction that waits is bid higher. */
-  bumpAfter: number;
-  /** Percent; Ethereum's pools want at least 10. */
-  bumpPercent: bigint;
-}
-
 export interface TransactionEvents {
   /** It is in a block; what is thrown is tried again with the next block. Resolves with what is kept about the outcome. */
   mined(transaction: Sent, receipt: RpcReceipt): Promise<unknown>;
+  /** Whether more blocks are awaited on top of it: asked after a start of what an earlier process saw mined. */
+  awaits(transaction: Sent): boolean;
   /** A reorg took it out of its block; it is broadcast again. */
   unmined(transaction: Sent): Promise<void>;
   /** Whether what it is for is gone, so that it must not be mined: its nonce is used up by one that does nothing. */
@@ -69,6 +60,8 @@ interface Sender {
   /** In a block that a reorg may still take back. */
   mined: Map<number, Sent>;
   problem: string | undefined;
+  /** Settles when all that was stored has been broadcast once. */
+  launched: Promise<void>;
   /** The lowest nonce that waits, and the head at which it came to be the lowest. */
   next: { nonce: number; since: number } | undefined;
 }
@@ -80,7 +73,7 @@ interface Sender {
  */
 export class TransactionManager {
   readonly #rpc: RpcClient;
-  readonly #store: Store;
+  readonly #store: TransactionStore;
   readonly #chainId: bigint;
   readonly #fees: FeePolicy;
   readonly #finalityDepth: number;
@@ -93,7 +86,7 @@ export class TransactionManager {
 
   constructor(options: {
     rpc: RpcClient;
-    store: Store;
+    store: TransactionStore;
     chainId: bigint;
     keys: readonly SendingKey[];
     fees: FeePolicy;
@@ -113,6 +106,7 @@ export class TransactionManager {
         waiting: new Map(),
         mined: new Map(),
         problem: undefined,
+        launched: Promise.resolve(),
         next: undefined,
       });
     }
@@ -126,7 +120,7 @@ export class TransactionManager {
   async start(events: TransactionEvents, head: Head): Promise<void> {
     this.#events = events;
     this.#head = head;
-    for (const stored of await this.#store.openTransactions()) {
+    for (const stored of await this.#store.open()) {
       const sender = this.#senders.get(stored.sender);
       if (sender === undefined) {
         this.#logger.error(
@@ -155,40 +149,39 @@ export class TransactionManager {
     }
     // Blocks may have been taken back while no process watched.
     await this.#recheck(0);
+    for (const sender of this.#senders.values()) {
+      for (const sent of [...sender.mined.values()].filter((one) => events.awaits(one))) {
+        const receipt = await this.#receipt(sent);
+        if (receipt !== undefined) await events.mined(sent, receipt);
+      }
+    }
   }
 
-  /** Stores and broadcasts transactions, with consecutive nonces for each sender, in the order given. */
+  /**
+   * Stores transactions, with consecutive nonces for each sender, in the order given, and begins to broadcast them: resolves
+   * when they are stored, for from then on they are broadcast until they are in a block.
+   */
   send(outgoing: readonly Outgoing[]): Promise<void> {
     return this.#inTurn(async () => {
       const made: { sender: Sender; stored: NewTransaction }[] = [];
       const nonces = new Map<Sender, number>();
-      const { maxFee, tip } = this.#bid();
+      const bid = firstBid(this.#fees, this.#head);
       for (const one of outgoing) {
         const sender = this.#senders.get(one.sender)!;
         const nonce = nonces.get(sender) ?? sender.nextNonce;
         nonces.set(sender, nonce + 1);
-        const unsigned = Transaction.from({
-          type: 2,
-          chainId: this.#chainId,
-          nonce,
-          to: one.to,
-          data: one.data,
-          gasLimit: one.gasLimit,
-          maxFeePerGas: maxFee,
-          maxPriorityFeePerGas: tip,
-        });
-        const { hash, raw } = sender.key.sign(unsigned);
-        const { purpose, runId, detail } = one;
-        made.push({ sender, stored: { sender: one.sender, nonce, purpose, runId, detail, hash, raw, maxFee, tip } });
+        const { purpose, runId, detail, to, data, gasLimit } = one;
+        const attempt = signAttempt(sender.key, { chainId: this.#chainId, nonce, to, data, gasLimit }, bid);
+        made.push({ sender, stored: { sender: one.sender, nonce, purpose, runId, detail, ...attempt } });
       }
-      const ids = await this.#store.insertTransactions(made.map(({ stored }) => stored));
+      const ids = await this.#store.insert(made.map(({ stored }) => stored));
       if (ids.size < made.length) {
         throw new BijuliError("not-ready", "a run was changed by another process: no transaction is made");
       }
       for (const [sender, nonce] of nonces) sender.nextNonce = nonce;
       const bySender = new Map<Sender, Sent[]>();
       for (const { sender, stored } of made) {
-        const { hash, raw } = stored;
+        const { hash, raw, maxFee, tip } = stored;
         const sent: Sent = {
           id: ids.get(hash)!,
           sender: stored.sender,
@@ -204,9 +197,11 @@ export class TransactionManager {
           problem: undefined,
         };
         sender.waiting.set(stored.nonce, sent);
-        bySender.set(sender, [...(bySender.get(sender) ?? []), sent]);
+        const list = bySender.get(sender);
+        if (list === undefined) bySender.set(sender, [sent]);
+        else list.push(sent);
       }
-      for (const [sender, list] of bySender) await this.#broadcast(sender, list);
+      for (const [sender, list] of bySender) this.#launch(sender, list);
     });
   }
 
@@ -244,8 +239,9 @@ export class TransactionManager {
     return found;
   }
 
-  idle(): Promise<void> {
-    return this.#busy;
+  async idle(): Promise<void> {
+    await this.#busy;
+    await Promise.all([...this.#senders.values()].map(({ launched }) => launched));
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -254,10 +250,9 @@ export class TransactionManager {
     return mine;
   }
 
-  #bid(): { maxFee: bigint; tip: bigint } {
-    const wanted = 2n * (this.#head?.baseFee ?? 0n) + this.#fees.tip;
-    const maxFee = wanted < this.#fees.maxFee ? wanted : this.#fees.maxFee;
-    return { maxFee, tip: this.#fees.tip < maxFee ? this.#fees.tip : maxFee };
+  /** Broadcasts after what was stored before, so that the pool gets nonces in their order. */
+  #launch(sender: Sender, list: readonly Sent[]): void {
+    sender.launched = sender.launched.then(() => this.#broadcast(sender, list));
   }
 
   async #broadcast(sender: Sender, list: readonly Sent[]): Promise<void> {
@@ -309,38 +304,46 @@ export class TransactionManager {
 
   async #collect(sender: Sender, candidates: readonly Sent[]): Promise<void> {
     const receipts = await Promise.all(candidates.map((sent) => this.#receipt(sent)));
-    const settled: Parameters<Store["settle"]>[0][number][] = [];
+    const found: { sent: Sent; receipt: RpcReceipt }[] = [];
     for (const [index, sent] of candidates.entries()) {
       const receipt = receipts[index];
-      if (receipt === undefined) {
-        // The count may come from a node that is ahead of the one that was asked for the receipt.
-        if (++sent.missed < 10) continue;
-        sender.waiting.delete(sent.nonce);
-        this.#logger.error(
-          { sender: sent.sender, nonce: sent.nonce, run: sent.runId },
-          "a foreign transaction took this nonce",
-        );
-        await this.#store.settle([{ id: sent.id, state: "lost" }]);
-        await this.#events!.lost(sent);
+      if (receipt !== undefined) {
+        sent.missed = 0;
+        sent.blockNumber = Number(receipt.blockNumber);
+        sent.blockHash = receipt.blockHash;
+        sent.problem = undefined;
+        found.push({ sent, receipt });
         continue;
       }
-      sent.missed = 0;
-      sent.blockNumber = Number(receipt.blockNumber);
-      sent.blockHash = receipt.blockHash;
-      sent.problem = undefined;
-      const outcome = await this.#events!.mined(sent, receipt);
+      // The count may come from a node that is ahead of the one that was asked for the receipt.
+      if (++sent.missed < 10) continue;
+      sender.waiting.delete(sent.nonce);
+      this.#logger.error(
+        { sender: sent.sender, nonce: sent.nonce, run: sent.runId },
+        "a foreign transaction took this nonce",
+      );
+      await this.#store.settle([{ id: sent.id, state: "lost" }]);
+      await this.#events!.lost(sent);
+    }
+    const outcomes = await Promise.allSettled(found.map(({ sent, receipt }) => this.#events!.mined(sent, receipt)));
+    const settled: Settlement[] = [];
+    for (const [index, { sent, receipt }] of found.entries()) {
+      const outcome = outcomes[index]!;
+      if (outcome.status === "rejected") continue;
       sender.waiting.delete(sent.nonce);
       sender.mined.set(sent.nonce, sent);
       settled.push({
         id: sent.id,
         state: "confirmed",
-        blockNumber: sent.blockNumber,
-        blockHash: sent.blockHash,
+        blockNumber: Number(receipt.blockNumber),
+        blockHash: receipt.blockHash,
         hash: receipt.transactionHash,
-        outcome,
+        outcome: outcome.value,
       });
     }
     await this.#store.settle(settled);
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   async #receipt(sent: Sent): Promise<RpcReceipt | undefined> {
@@ -352,21 +355,8 @@ export class TransactionManager {
 
   /** Uses a nonce up with a transaction that does nothing, for what it was meant for is gone. */
   async #void(sender: Sender, sent: Sent): Promise<void> {
-    const last = sent.attempts.at(-1)!;
-    const { maxFee: market } = this.#bid();
-    const raised = (fee: bigint) => (fee * (100n + this.#fees.bumpPercent)) / 100n + 1n;
-    const maxFee = raised(last.maxFee) > market ? raised(last.maxFee) : market;
-    const nothing = Transaction.from({
-      type: 2,
-      chainId: this.#chainId,
-      nonce: sent.nonce,
-      to: sender.key.address,
-      gasLimit: 21_000n,
-      maxFeePerGas: maxFee,
-      maxPriorityFeePerGas: raised(last.tip) < maxFee ? raised(last.tip) : maxFee,
-    });
-    const { hash, raw } = sender.key.sign(nothing);
-    const attempt: StoredAttempt = { hash, raw, maxFee, tip: nothing.maxPriorityFeePerGas! };
+    const bid = higherBid(this.#fees, this.#head, sent.attempts.at(-1)!);
+    const attempt = emptyAttempt(sender.key, this.#chainId, sent.nonce, bid);
     await this.#store.insertAttempt(sent.id, attempt);
     sent.attempts.push(attempt);
     sent.voided = true;
@@ -379,24 +369,17 @@ export class TransactionManager {
   /** Bids higher for the same nonce. */
   async #bump(sender: Sender, sent: Sent): Promise<void> {
     const last = sent.attempts.at(-1)!;
-    const raised = (fee: bigint) => (fee * (100n + this.#fees.bumpPercent)) / 100n + 1n;
-    const { maxFee: market } = this.#bid();
-    const tip = raised(last.tip);
-    const maxFee = [raised(last.maxFee), market, tip].reduce((a, b) => (a > b ? a : b));
-    if (maxFee > this.#fees.maxFee) {
+    const bid = higherBid(this.#fees, this.#head, last);
+    if (bid.maxFee > this.#fees.maxFee) {
       sent.problem = `stuck: ${last.maxFee} wei per gas is not enough, and the cap is ${this.#fees.maxFee}`;
       await this.#broadcast(sender, [sent]);
       return;
     }
-    const replacement = Transaction.from(last.raw);
-    replacement.signature = null;
-    replacement.maxFeePerGas = maxFee;
-    replacement.maxPriorityFeePerGas = tip;
-    const attempt: StoredAttempt = { ...sender.key.sign(replacement), maxFee, tip };
+    const attempt = replaceAttempt(sender.key, last, bid);
     await this.#store.insertAttempt(sent.id, attempt);
     sent.attempts.push(attempt);
     this.#logger.info(
-      { sender: sent.sender, nonce: sent.nonce, run: sent.runId, maxFee: maxFee.toString() },
+      { sender: sent.sender, nonce: sent.nonce, run: sent.runId, maxFee: bid.maxFee.toString() },
       "bidding higher",
     );
     // All of them: a pool may have dropped the later ones with the one that waits.

@@ -135,6 +135,7 @@ async function once(
   const combined = timeout === undefined ? signal : AbortSignal.any([signal, timeout]);
   try {
     const value = await task.behaviour.run({
+      id: task.id,
       attributes: task.attributes,
       variables,
       inputs,

@@ -20,9 +20,29 @@ export interface TaskContext {
   /** External adapters by bridge name. */
   bridges: ReadonlyMap<string, URL>;
   http: HttpLimits;
+  /** Answers that adapters give later. */
+  awaited: AwaitedAnswers;
   /** Takes an ethtx task's transaction. */
   transact(request: TransactionRequest): void;
   logger: Logger;
+}
+
+/** The place of an answer that an adapter may give later. */
+export interface AwaitedAnswer {
+  id: string;
+  /** Where it is to be sent. */
+  url: string;
+  /** new: not asked for yet; pending: the adapter said that it comes later. */
+  state: "new" | "pending" | "answered";
+  /** JSON text, or what went wrong. */
+  answer: { value: string } | { error: string } | undefined;
+}
+
+export interface AwaitedAnswers {
+  /** The place of a task's answer in this run. */
+  slot(task: string): Promise<AwaitedAnswer>;
+  /** The adapter said that its answer comes later. */
+  pending(id: string): Promise<void>;
 }
 
 export interface HttpLimits {
@@ -35,6 +55,8 @@ export interface HttpLimits {
 }
 
 export interface TaskRun {
+  /** Its name in the pipeline. */
+  id: string;
   attributes: Readonly<Record<string, string>>;
   variables: ValueMap;
   /** Results of the tasks before, ordered by their `index`. */
@@ -58,6 +80,11 @@ export interface TaskType {
 /** A failure that the same task may outlive when tried again; others end the task whatever `retries` says. */
 export class RetryableError extends Error {
   override readonly name = "RetryableError";
+}
+
+/** The task's answer comes later: the run goes on when it is there. */
+export class Suspended extends Error {
+  override readonly name = "Suspended";
 }
 
 /** Attributes of every task. */

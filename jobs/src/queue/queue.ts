@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { explain } from "@bijuli/protocol";
 import { createPostgresBackend, Queue, runMigrations, Worker } from "bullmq";
-import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Database } from "../state/database.ts";
+import { connectRedis, type RedisConnection } from "./redis.ts";
 
 /** How often a queue that complained is asked whether it works again. */
 const RECOVERY_MS = 500;
@@ -13,7 +13,7 @@ export type Work = (runId: string) => Promise<void>;
 
 export interface QueueOptions {
   name: string;
-  /** redis://…, or undefined: the queue lies in the database. */
+  /** redis://… (see redis.ts), or undefined: the queue lies in the database. */
   redisUrl: string | undefined;
   database: Database;
   concurrency: number;
@@ -29,7 +29,7 @@ export interface QueueOptions {
 export class RunQueue {
   readonly queue: Queue;
   readonly #worker: Worker;
-  readonly #redis: Redis | undefined;
+  readonly #redis: RedisConnection | undefined;
   /** Runs whose work is under way in this process. */
   readonly #active: ReadonlySet<string>;
   /** What the queue last complained of, until it works again. */
@@ -40,7 +40,7 @@ export class RunQueue {
   private constructor(
     queue: Queue,
     worker: Worker,
-    redis: Redis | undefined,
+    redis: RedisConnection | undefined,
     active: ReadonlySet<string>,
     logger: Logger,
   ) {
@@ -78,11 +78,9 @@ export class RunQueue {
   }
 
   static async open(options: QueueOptions, work: Work): Promise<RunQueue> {
-    let redis: Redis | undefined;
+    let redis: RedisConnection | undefined;
     if (options.redisUrl !== undefined) {
-      redis = new Redis(options.redisUrl, { maxRetriesPerRequest: null, lazyConnect: true });
-      redis.on("error", () => {}); // BullMQ reports it
-      await redis.connect();
+      redis = await connectRedis(options.redisUrl);
     } else {
       const client = await options.database.pool.connect();
       try {
@@ -91,9 +89,10 @@ export class RunQueue {
         client.release();
       }
     }
-    const connection = (redis ?? options.database.pool) as never;
+    const connection = (redis?.client ?? options.database.pool) as never;
     const backend = redis === undefined ? (createPostgresBackend as never) : undefined;
-    const queue = new Queue(options.name, { connection, skipMetasUpdate: false } as never, backend);
+    const prefix = redis === undefined ? {} : { prefix: redis.prefix };
+    const queue = new Queue(options.name, { connection, ...prefix, skipMetasUpdate: false } as never, backend);
     // Only this process uses an embedded queue: what an earlier one left locked is not waited for.
     if (redis === undefined && options.database.kind === "embedded") await queue.obliterate({ force: true });
     const active = new Set<string>();
@@ -110,6 +109,7 @@ export class RunQueue {
       },
       {
         connection,
+        ...prefix,
         concurrency: options.concurrency,
         lockDuration: 15_000,
         stalledInterval: 10_000,
@@ -169,6 +169,6 @@ export class RunQueue {
     this.#closed = true;
     await this.#worker.close();
     await this.queue.close();
-    await this.#redis?.quit().catch(() => {});
+    await this.#redis?.client.quit().catch(() => {});
   }
 }

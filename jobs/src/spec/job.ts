@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { getAddress } from "ethers/address";
 import { parse, TomlError } from "smol-toml";
 import { buildPipeline, type Pipeline } from "../pipeline/pipeline.ts";
+import { isAsync } from "../pipeline/tasks/bridge.ts";
 import { variablesIn } from "../pipeline/variables.ts";
 import { parseDot } from "./dot.ts";
 import { parseDuration } from "./duration.ts";
@@ -40,6 +41,8 @@ export interface Job {
   maxTaskDurationMs: number;
   ordering: Ordering;
   pipeline: Pipeline;
+  /** Whether a bridge of it may answer later. */
+  async: boolean;
   /** Top-level keys that a Chainlink node knows and that mean nothing here. */
   ignored: readonly string[];
   source: string;
@@ -110,6 +113,7 @@ export function parseJob(text: string, file = "job.toml"): Job {
     maxTaskDurationMs: fields.duration("maxTaskDuration") ?? 0,
     ordering: orderingOf(table, text),
     pipeline,
+    async: pipeline.some((task) => task.type === "bridge" && isAsync(task.attributes)),
     ignored: Object.keys(table).filter((key) => !KNOWN.includes(key)),
     source: text,
   };

@@ -66,6 +66,14 @@ const MIGRATIONS: readonly string[] = [
      block_number bigint not null,
      block_hash text not null
    );`,
+  `create table bijuli.awaited (
+     id text primary key,
+     run_id text not null references bijuli.run (id) on delete cascade,
+     task text not null,
+     pending boolean not null default false,
+     answer jsonb,
+     unique (run_id, task)
+   );`,
 ];
 
 /** Brings the schema up to date. */

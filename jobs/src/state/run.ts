@@ -29,6 +29,10 @@ export interface BuiltCall {
   data: string;
   gasLimit: string | undefined;
   from: readonly string[];
+  /** Blocks that hold it before its run is at an end; absent: the node's own setting. */
+  minConfirmations?: number | undefined;
+  /** A revert ends the run. */
+  failOnRevert?: boolean | undefined;
 }
 
 /** What a request of the market is for, so that its records can also be submitted without the Operator. */

@@ -18,6 +18,8 @@ export interface HttpCall {
 
 export interface HttpAnswer {
   status: number;
+  /** Names in lower case. */
+  headers: http.IncomingHttpHeaders;
   body: Buffer;
 }
 
@@ -106,7 +108,9 @@ export function httpCall(call: HttpCall): Promise<HttpAnswer> {
           }
           chunks.push(chunk);
         });
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }));
+        response.on("end", () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }),
+        );
         response.on("error", unanswered);
         response.on("aborted", () => unanswered(new Error("the connection was cut within the answer")));
       },

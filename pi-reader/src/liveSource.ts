@@ -3,8 +3,9 @@ import { Backlog } from "./backlog.ts";
 import { ClockKeeper } from "./clockKeeper.ts";
 import { Integrator } from "./integrator.ts";
 import { LotAssembler, type OpenLotState } from "./lotAssembler.ts";
-import type { LotMeasurement } from "./measurement.ts";
+import { FEMTOJOULES_PER_UNIT, type LotMeasurement } from "./measurement.ts";
 import { pause } from "./pause.ts";
+import { type Finding, Reconciler, type ReconcilerState } from "./reconciler.ts";
 import { type Sensor, SensorFault, type SensorSample } from "./sensor.ts";
 import type { LiveValues, PartHealth, Source } from "./source.ts";
 
@@ -23,6 +24,8 @@ export interface Checkpoint {
   open: OpenLotState | undefined;
   /** Femtojoules that were waiting for a trustworthy clock. */
   backlog: { forward: string; reverse: string };
+  /** What the sensor's own counters said when they were last compared. */
+  counters?: ReconcilerState | undefined;
 }
 
 export interface LiveSourceOptions {
@@ -39,12 +42,18 @@ export interface LiveSourceOptions {
   /** How long a clock that jumped must be steady to be believed. */
   confirmMs?: number;
   onFault?: (fault: Error) => void;
+  /** How far the sensor's own counter may be from what is integrated, in basis points. */
+  counterToleranceBps?: number;
+  /** The counter went on during a gap, or is not what was integrated. */
+  onFinding?: (finding: Finding) => void;
 }
 
 const NS_PER_MS = 1_000_000n;
 /** A sample may be stamped this much before the moment at which it arrives. */
 const LATENCY_NS = 2_000_000_000n;
 const TELL_AGAIN_NS = 60_000_000_000n;
+/** The sensor's own counters are compared as often, and after a gap. */
+const COMPARE_NS = 60_000_000_000n;
 /** A sensor that fails is opened again after this long at most. */
 const LONGEST_REOPEN_MS = 30_000;
 
@@ -64,6 +73,10 @@ export class LiveSource implements Source {
   #wake: (() => void)[] = [];
   #faults = 0;
   #samples = 0;
+  readonly #reconciler: Reconciler | undefined;
+  #comparedNs: bigint | undefined;
+  #compared = { comparisons: 0, disagreements: 0, missedUnits: 0n, differenceUnits: 0n };
+  #disagrees = false;
 
   constructor(options: LiveSourceOptions) {
     this.#options = options;
@@ -75,6 +88,13 @@ export class LiveSource implements Source {
     this.#assembler = new LotAssembler(options.lotSeconds, next, kept?.open);
     const { forward, reverse } = kept?.backlog ?? { forward: "0", reverse: "0" };
     this.#timeless = { forward: BigInt(forward), reverse: BigInt(reverse) };
+    if (options.sensor.counters !== undefined) {
+      this.#reconciler = new Reconciler({
+        gapLimitNs: BigInt(options.gapLimitMs) * NS_PER_MS,
+        toleranceBps: options.counterToleranceBps ?? 200,
+        kept: checkpoint?.counters,
+      });
+    }
   }
 
   get sensor(): Source["sensor"] {
@@ -88,6 +108,14 @@ export class LiveSource implements Source {
       gaps: this.#integrator.gaps,
       clock_steps: this.#keeper.steps,
       clock_trusted: this.#keeper.state === "trusted" ? 1 : 0,
+      ...(this.#reconciler === undefined
+        ? {}
+        : {
+            counter_comparisons: this.#compared.comparisons,
+            counter_disagreements: this.#compared.disagreements,
+            counter_difference_units: Number(this.#compared.differenceUnits),
+            gap_missed_units: Number(this.#compared.missedUnits),
+          }),
     };
   }
 
@@ -97,8 +125,10 @@ export class LiveSource implements Source {
     try {
       const sample = await sensor.sample();
       this.observe();
-      this.take(sample, timebase.monotonicNs());
+      const readNs = timebase.monotonicNs();
+      this.take(sample, readNs);
       this.#fault = undefined;
+      await this.#reconcile(sample, readNs);
     } catch (error) {
       this.observe();
       this.#failed(error as Error);
@@ -117,6 +147,33 @@ export class LiveSource implements Source {
     }
     this.#assembler.place(piece, this.#clockBits());
     if (this.#assembler.complete.length > 0) this.#rouse();
+  }
+
+  /** Holds what is integrated against what the sensor counts by itself. */
+  async #reconcile(sample: SensorSample, readNs: bigint): Promise<void> {
+    const reconciler = this.#reconciler;
+    if (reconciler === undefined) return;
+    reconciler.take(sample, readNs - sample.windowNs / 2n);
+    const due = this.#comparedNs === undefined || readNs - this.#comparedNs >= COMPARE_NS || reconciler.gapped;
+    if (!due) return;
+    const { sensor, timebase, onFinding } = this.#options;
+    const counters = await sensor.counters!();
+    this.#comparedNs = readNs;
+    const finding = reconciler.compare(counters, timebase.monotonicNs());
+    if (finding === undefined) return;
+    this.#compared.comparisons++;
+    if (finding.kind === "gap") {
+      // A counter that resolves less than was missed says nothing.
+      if (finding.energy > counters.step) this.#compared.missedUnits += finding.energy / FEMTOJOULES_PER_UNIT;
+    } else {
+      this.#compared.differenceUnits = finding.energy / FEMTOJOULES_PER_UNIT;
+      this.#disagrees = finding.kind === "disagrees";
+      if (this.#disagrees) {
+        this.#compared.disagreements++;
+        this.#assembler.flag(Quality.DATA_INVALID);
+      }
+    }
+    if (finding.kind !== "agrees") onFinding?.(finding);
   }
 
   /** Looks at the clocks; places what waited for them; closes lots that ended without a sample. */
@@ -144,7 +201,9 @@ export class LiveSource implements Source {
     const kind = error instanceof SensorFault ? error.kind : "absent";
     this.#assembler.flag(Quality.SENSOR_FAULT | (kind === "invalid" || kind === "range" ? Quality.DATA_INVALID : 0));
     // What a chip says after a reset does not continue what it said before.
-    if (kind !== "absent") this.#integrator.interrupt();
+    if (kind === "absent") return;
+    this.#integrator.interrupt();
+    this.#reconciler?.interrupt();
   }
 
   /** A fault that comes and goes fills no log: the same one is told once a minute. */
@@ -212,6 +271,7 @@ export class LiveSource implements Source {
         forward: (forward + this.#timeless.forward).toString(),
         reverse: (reverse + this.#timeless.reverse).toString(),
       },
+      counters: this.#reconciler?.state,
     };
     return JSON.stringify(checkpoint);
   }
@@ -247,6 +307,10 @@ export class LiveSource implements Source {
     // One refused transfer is bridged; a sensor that says nothing for longer than that is down.
     if (this.#fault !== undefined) {
       return { status: this.live() === undefined ? "failing" : "degraded", detail: this.#fault.message };
+    }
+    if (this.#disagrees) {
+      const detail = `the sensor's own counter differs by ${this.#compared.differenceUnits} Units from what was integrated`;
+      return { status: "degraded", detail };
     }
     return this.#latest === undefined ? { status: "degraded", detail: "no sample yet" } : { status: "ok" };
   }

@@ -7,7 +7,10 @@ import { isSensorKind, openSensor } from "./sensors/open.ts";
 import type { Store } from "./store.ts";
 
 export interface OpenLiveOptions
-  extends Pick<LiveSourceOptions, "timebase" | "lotSeconds" | "sampleMs" | "gapLimitMs" | "onFault"> {
+  extends Pick<
+    LiveSourceOptions,
+    "timebase" | "lotSeconds" | "sampleMs" | "gapLimitMs" | "counterToleranceBps" | "onFault" | "onFinding"
+  > {
   /** READER_SOURCE. */
   source: string;
   /** READER_CALIBRATION. */

@@ -21,6 +21,6 @@ export function openSource(text: string, clock: Clock, lotSeconds: number, began
     return new CourseSource(new Simulation(options, began), { kind, ...options }, clock, lotSeconds);
   }
   throw new BijuliError("bad-source", `READER_SOURCE=${JSON.stringify(text)} names no source`, {
-    remedy: "ina219:{…}, ina226:{…}, ina228:{…}, ads1115:{…}, replay:FILE.csv or simulate:{…}",
+    remedy: "ina219:{…}, ina226:{…}, ina228:{…}, ads1115:{…}, modbus:{…}, replay:FILE.csv or simulate:{…}",
   });
 }

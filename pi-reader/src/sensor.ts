@@ -6,6 +6,24 @@ export interface SensorSample {
   power: bigint;
   /** The values are means over this long before the moment of reading; 0 for an instant. */
   windowNs: bigint;
+  /** What the sensor's own counters count, where a calibration has changed the values above. */
+  uncalibrated?: { current?: bigint | undefined; power: bigint };
+}
+
+/** What a sensor has counted by itself, which goes on while nobody reads it. */
+export interface Counters {
+  /** Femtojoules; a counter that knows no direction counts |power|. */
+  energy: { forward: bigint; reverse: bigint } | { absolute: bigint };
+  /** µA · ns, signed. */
+  charge?: bigint;
+  /** Femtojoules of one count: what it cannot tell. */
+  step: bigint;
+  /** It begins again at zero after as many femtojoules. */
+  wrap?: bigint;
+  /** The charge goes on at −chargeWrap / 2 after chargeWrap / 2. */
+  chargeWrap?: bigint;
+  /** True when it began anew since it was last asked. */
+  restarted: boolean;
 }
 
 /**
@@ -21,6 +39,8 @@ export interface Sensor {
    */
   open(): Promise<void>;
   sample(): Promise<SensorSample>;
+  /** The sensor's own counters, where it has any; asked rarely. @throws SensorFault as sample does */
+  counters?(): Promise<Counters>;
   close(): Promise<void>;
 }
 

@@ -38,7 +38,7 @@ export const readerSettings = defineSettings({
   READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
   READER_SOURCE: {
     schema: from.text,
-    description: "what measures: ina219|ina226|ina228|ads1115:{…}, replay:FILE.csv or simulate:{…}",
+    description: "what measures: ina219|ina226|ina228|ads1115|modbus:{…}, replay:FILE.csv or simulate:{…}",
   },
   READER_HOST: {
     schema: from.text,
@@ -72,6 +72,11 @@ export const readerSettings = defineSettings({
     schema: from.integer(1, 300),
     default: "10",
     description: "how often the open lot is saved: the most that a power cut can lose",
+  },
+  READER_COUNTER_TOLERANCE_BPS: {
+    schema: from.integer(1, 10_000),
+    default: "200",
+    description: "how far a sensor's own counter may be from what is integrated, in hundredths of a percent",
   },
   READER_CALIBRATION: { schema: from.optionalText, description: "file with a sensor's calibration" },
   READER_CLOCK_SYNC: {

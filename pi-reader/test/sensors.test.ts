@@ -74,11 +74,22 @@ test("INA228: 195.3125 µV and 312.5 nV a step, 20 bits in 24, its own energy re
   assert.deepEqual([sample.voltage, sample.current, sample.power], [48_000_000n, -10_000_000n, -480_000_000n]);
   assert.equal(sample.windowNs, 134_656_000n);
   chip.wide[0x09] = 1_000_000n;
-  // 16 · 3.2 · 312.5 nV / 1 mΩ = 16 mJ a step
-  assert.equal(
-    await (sensor as unknown as { countedMicrojoules(): Promise<bigint> }).countedMicrojoules(),
-    16_000_000_000n,
-  );
+  chip.wide[0x0a] = -1_000_000n;
+  // 16 · 3.2 · 312.5 nV / 1 mΩ = 16 mJ a step of the energy, 312.5 µAs one of the charge.
+  assert.deepEqual(await sensor.counters!(), {
+    energy: { absolute: 16_000n * 10n ** 15n },
+    charge: -(3125n * 10n ** 14n),
+    step: 16n * 10n ** 12n,
+    wrap: 2n ** 40n * 16n * 10n ** 12n,
+    chargeWrap: 2n ** 40n * 3125n * 10n ** 8n,
+    restarted: true,
+  });
+  // Opened again with its configuration kept, it counts on; one that lost its supply does not.
+  await sensor.open();
+  assert.equal((await sensor.counters!()).restarted, false);
+  chip.words[1] = 0xfb68;
+  await sensor.open();
+  assert.equal((await sensor.counters!()).restarted, true);
   chip.words[0x0b] = 0x0002;
   await assert.rejects(sensor.sample(), { kind: "range", message: /trim memory/ });
   chip.words[0x0b] = 0x0003;

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Quality } from "@bijuli/protocol";
 import { FEMTOJOULES_PER_UNIT } from "../src/measurement.ts";
 import type { Machine } from "./machine.ts";
 import { READER, readerEnv, startMachine } from "./workshop.ts";
@@ -11,8 +10,8 @@ import { READER, readerEnv, startMachine } from "./workshop.ts";
  */
 
 const LOT_SECONDS = 4;
-/** Seconds on each set of values: three whole lots and what the reader takes to start. */
-const PHASE = 20;
+/** An emulated machine on a host that is busy with other things takes its time. */
+const PATIENCE_MS = 180_000;
 
 interface BenchChip {
   name: string;
@@ -149,7 +148,7 @@ for (const chip of chips) {
       await set(chip, chip.constant);
       const { microvolts, microamps } = chip.values(raw);
       const shown: Shown = JSON.parse(
-        await machine.run(`${readerEnv({ READER_SOURCE: chip.source })} ${READER} read --once`),
+        await machine.run(`${readerEnv({ READER_SOURCE: chip.source })} ${READER} read --once`, PATIENCE_MS),
       );
       assert.deepEqual(
         [shown.voltage, shown.current],
@@ -166,60 +165,77 @@ interface Lot {
   reverseEnergy: string;
   quality: number;
   coveredMs: number;
-  samples: number;
-  voltage?: { min: string; max: string };
-  current?: { min: string; max: string };
+  voltage: { min: number; max: number } | null;
+  current: { min: number; max: number } | null;
+}
+
+/** µV, µA and femtojoules of a whole lot at what the driver's raw values say. */
+function expectedOf(chip: BenchChip, raw: readonly bigint[]) {
+  const { microvolts, microamps } = chip.values(raw);
+  return { microvolts, microamps, femtojoules: microvolts * microamps * BigInt(LOT_SECONDS) * 1000n };
+}
+
+/** The lots through which a reader saw nothing but these values. */
+async function wholeLots(index: number, microvolts: bigint, microamps: bigint): Promise<Lot[]> {
+  const { lots } = JSON.parse(await machine.run(`wget -qO- http://127.0.0.1:${8430 + index}/lots`)) as { lots: Lot[] };
+  const same = (spread: Lot["voltage"], value: bigint) =>
+    spread !== null && Math.round(spread.min * 1e6) === Number(value) && Math.round(spread.max * 1e6) === Number(value);
+  return lots.filter((lot) => lot.quality === 0 && same(lot.voltage, microvolts) && same(lot.current, microamps));
 }
 
 test("energy over lots is what the kernel driver's values make it, within the last Unit, in both directions", async () => {
-  const store = (chip: BenchChip) => `/tmp/${chip.driver}.db`;
+  const raw: bigint[][][] = [];
   for (const chip of chips) {
-    await set(chip, { ...chip.constant, ...chip.phases[0]! });
+    const phases: bigint[][] = [];
+    for (const phase of [...chip.phases].reverse()) {
+      await set(chip, { ...chip.constant, ...phase });
+      phases.unshift(await kernelSays(chip));
+    }
+    raw.push(phases);
+    await set(chip, chip.constant);
+  }
+  for (const [index, chip] of chips.entries()) {
     const env = readerEnv({
       READER_SOURCE: chip.source,
-      READER_STORE: store(chip),
-      READER_PORT: "0",
+      READER_STORE: `/tmp/${chip.driver}.db`,
+      READER_PORT: String(8430 + index),
       READER_HOST: "127.0.0.1",
       LOT_SECONDS: String(LOT_SECONDS),
       READER_SAMPLE_MS: "100",
     });
     await machine.run(`(${env} ${READER} serve >/tmp/${chip.driver}.log 2>&1 &) ; true`);
   }
-  await machine.run(`sleep ${PHASE + 8}`);
-  for (const chip of chips) await set(chip, chip.phases[1]!);
-  await machine.run(`sleep ${PHASE}`);
-  await machine.run("killall -TERM node; while pidof node >/dev/null; do sleep 0.2; done");
-  for (const chip of chips) {
-    const raw = await kernelSays(chip);
-    await set(chip, chip.phases[0]!);
-    const expected = [await kernelSays(chip), raw].map((values) => {
-      const { microvolts, microamps } = chip.values(values);
-      return { microvolts, microamps, femtojoules: microvolts * microamps * BigInt(LOT_SECONDS) * 1000n };
-    });
-    const log = await machine.run(`cat /tmp/${chip.driver}.log`);
-    const lines = (await machine.run(`${READER} export --store ${store(chip)}`)).trim().split("\n");
-    const lots = lines.slice(1).map((line) => JSON.parse(line) as Lot);
-    for (const { microvolts, microamps, femtojoules } of expected) {
-      const same = (spread: Lot["voltage"], value: bigint) =>
-        spread !== undefined && BigInt(spread.min) === value && BigInt(spread.max) === value;
-      const whole = lots.filter(
-        (lot) => lot.quality === 0 && same(lot.voltage, microvolts) && same(lot.current, microamps),
-      );
+  await machine.run(
+    "for port in 8430 8431 8432; do until wget -qO- http://127.0.0.1:$port/live; do sleep 0.3; done; done",
+    PATIENCE_MS,
+  );
+  for (const [phase] of chips[0]!.phases.entries()) {
+    for (const chip of chips) await set(chip, chip.phases[phase]!);
+    for (const [index, chip] of chips.entries()) {
+      const { microvolts, microamps, femtojoules } = expectedOf(chip, raw[index]![phase]!);
+      let whole: Lot[] = [];
+      for (const until = performance.now() + PATIENCE_MS; whole.length < 2 && performance.now() < until; ) {
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        whole = await wholeLots(index, microvolts, microamps);
+      }
       assert.ok(
         whole.length >= 2,
-        `${chip.name}: ${whole.length} whole lots at ${microvolts} µV\n${lines.join("\n")}\n${log}`,
+        `${chip.name} at ${microvolts} µV: ${await machine.run(`cat /tmp/${chip.driver}.log`)}`,
       );
       for (const lot of whole) {
         assert.equal(lot.coveredMs, LOT_SECONDS * 1000);
-        const counted = femtojoules > 0n ? lot.energy : lot.reverseEnergy;
+        const [counted, other] = femtojoules > 0n ? [lot.energy, lot.reverseEnergy] : [lot.reverseEnergy, lot.energy];
         const off = BigInt(counted) - (femtojoules > 0n ? femtojoules : -femtojoules) / FEMTOJOULES_PER_UNIT;
         assert.ok(off === 0n || off === 1n, `${chip.name}: lot ${lot.lot} has ${counted} Units, ${off} too many`);
-        assert.equal(femtojoules > 0n ? lot.reverseEnergy : lot.energy, "0");
+        assert.equal(other, "0");
       }
     }
-    const faults = lots.filter((lot) => lot.quality & Quality.SENSOR_FAULT);
-    assert.deepEqual(faults, [], log);
-    const audited = JSON.parse(await machine.run(`${READER} audit --store ${store(chip)}`));
-    assert.deepEqual([audited.ok, audited.lots], [true, lots.length]);
+  }
+  await machine.run("killall -TERM node; while pidof node >/dev/null; do sleep 0.2; done", PATIENCE_MS);
+  for (const [index, chip] of chips.entries()) {
+    // Bound once more, the driver still reads what it read before.
+    assert.deepEqual(await kernelSays(chip), raw[index]!.at(-1));
+    const audited = JSON.parse(await machine.run(`${READER} audit --store /tmp/${chip.driver}.db`, PATIENCE_MS));
+    assert.equal(audited.ok, true);
   }
 });

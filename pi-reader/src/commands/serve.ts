@@ -11,6 +11,7 @@ import { Metrics } from "../metrics.ts";
 import { openLive, sensorOf } from "../openLive.ts";
 import { openSource } from "../openSource.ts";
 import { Pusher } from "../pusher.ts";
+import { findingText, findingToJson } from "../reconciler.ts";
 import { isLoopback, readerServer } from "../server.ts";
 import { readerSettings } from "../settings.ts";
 import { keySigner } from "../signer.ts";
@@ -152,7 +153,9 @@ ${settingsHelp(readerSettings)}
           lotSeconds: settings.LOT_SECONDS,
           sampleMs: settings.READER_SAMPLE_MS,
           gapLimitMs: settings.READER_GAP_LIMIT_MS,
+          counterToleranceBps: settings.READER_COUNTER_TOLERANCE_BPS,
           onFault: (fault) => logger.warn({ err: fault }, explain(fault)),
+          onFinding: (finding) => logger.warn(findingToJson(finding), findingText(finding)),
           openBus: openLinuxBus,
         });
         const meter = new Meter({ ...common, source });

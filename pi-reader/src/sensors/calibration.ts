@@ -54,12 +54,14 @@ export function calibrated(sensor: Sensor, calibration: Calibration): Sensor {
     description: sensor.description,
     open: () => sensor.open(),
     close: () => sensor.close(),
+    ...(sensor.counters === undefined ? {} : { counters: () => sensor.counters!() }),
     async sample(): Promise<SensorSample> {
       const sample = await sensor.sample();
       if (sample.voltage === undefined || sample.current === undefined) return sample;
       const voltage = correct(sample.voltage, calibration.voltage);
       const current = correct(sample.current, calibration.current);
-      return { ...sample, voltage, current, power: powerOf(voltage, current) };
+      const uncalibrated = { current: sample.current, power: sample.power };
+      return { ...sample, voltage, current, power: powerOf(voltage, current), uncalibrated };
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { Sensor, SensorSample } from "../sensor.ts";
+import type { Counters, Sensor, SensorSample } from "../sensor.ts";
 import { divideRound, type I2cBus, powerOf, signed20 } from "./bus.ts";
 import { Chip } from "./chip.ts";
 
@@ -19,6 +19,7 @@ const SHUNT_CAL = 0x02;
 const SHUNT = 0x04;
 const BUS = 0x05;
 const ENERGY = 0x09;
+const CHARGE = 0x0a;
 const DIAGNOSIS = 0x0b;
 const MANUFACTURER = 0x3e;
 const DEVICE = 0x3f;
@@ -41,6 +42,8 @@ export class Ina228 implements Sensor {
   readonly #config: number;
   readonly #adcConfig: number;
   readonly #windowMs: number;
+  /** The counters were lost with the supply, and nobody was told yet. */
+  #restarted = false;
 
   constructor(bus: I2cBus, options: Ina228Options) {
     this.#chip = new Chip("INA228", bus, options.address);
@@ -56,6 +59,10 @@ export class Ina228 implements Sensor {
   async open(): Promise<void> {
     await this.#chip.expectId(MANUFACTURER, 0x5449, 0xffff, "manufacturer id");
     await this.#chip.expectId(DEVICE, 0x2280, 0xfff0, "device id");
+    // A chip that still has its configuration has kept its counters, too.
+    const kept =
+      (await this.#chip.read(ADC_CONFIG)) === this.#adcConfig && (await this.#chip.read(SHUNT_CAL)) === CALIBRATION;
+    if (!kept) this.#restarted = true;
     await this.#chip.configure(CONFIG, this.#config);
     await this.#chip.configure(ADC_CONFIG, this.#adcConfig);
     await this.#chip.configure(SHUNT_CAL, CALIBRATION);
@@ -83,15 +90,30 @@ export class Ina228 implements Sensor {
   }
 
   /**
-   * µJ that the chip itself has counted since it was switched on. It counts |power| and wraps at 2^40 steps: good to
-   * check an integration that never changed direction, and to see how much a gap has missed.
+   * What the chip itself has counted since it was switched on: energy as |power|, in 40 bits that wrap, and charge with
+   * its sign. It goes on while nobody reads it, so it tells what a gap has missed, and with the charge which way.
    */
-  async countedMicrojoules(): Promise<bigint> {
-    const bytes = await this.#chip.readBytes(ENERGY, 5);
-    const raw = BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
-    // 16 · 3.2 · CURRENT_LSB joules a step; CURRENT_LSB is the shunt step over R.
+  async counters(): Promise<Counters> {
+    const [energy, charge] = [await this.#wide(ENERGY), await this.#wide(CHARGE)];
+    // CURRENT_LSB is the shunt's step over R: here in 10^-15 A·s, for one count of the charge.
     const picovolts = this.#options.shuntRange === 41 ? 78_125n : 312_500n;
-    return divideRound(raw * 512n * picovolts * 100n, this.#options.shunt);
+    const charges = (counts: bigint) => divideRound(counts * picovolts * 10n ** 12n, this.#options.shunt);
+    // 16 · 3.2 · CURRENT_LSB joules for one count of the energy.
+    const joules = (counts: bigint) => divideRound(counts * 512n * picovolts * 10n ** 11n, this.#options.shunt);
+    const restarted = this.#restarted;
+    this.#restarted = false;
+    return {
+      energy: { absolute: joules(energy) },
+      charge: charges(BigInt.asIntN(40, charge)),
+      step: joules(1n),
+      wrap: joules(2n ** 40n),
+      chargeWrap: charges(2n ** 40n),
+      restarted,
+    };
+  }
+
+  async #wide(register: number): Promise<bigint> {
+    return BigInt(`0x${Buffer.from(await this.#chip.readBytes(register, 5)).toString("hex")}`);
   }
 
   async close(): Promise<void> {

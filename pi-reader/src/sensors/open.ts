@@ -4,9 +4,11 @@ import { decimalProblem, parseMicro } from "../decimal.ts";
 import type { Sensor } from "../sensor.ts";
 import { Ads1115, type Ads1115Options } from "./ads1115.ts";
 import type { I2cBus } from "./bus.ts";
+import { Eastron } from "./eastron.ts";
 import { Ina219, type Ina219Options } from "./ina219.ts";
 import { Ina226, type Ina226Options } from "./ina226.ts";
 import { Ina228, type Ina228Options } from "./ina228.ts";
+import { ModbusLink } from "./modbusLink.ts";
 
 const address = (low: number, high: number) =>
   z
@@ -67,6 +69,23 @@ const shapes = {
     voltage: z.strictObject({ ...input, voltsPerVolt: positive.default(1_000_000n) }),
     current: z.strictObject({ ...input, amperesPerVolt: positive, zeroVolts: micro.default(0n) }),
   }),
+  modbus: z
+    .strictObject({
+      meter: z.enum(["sdm120", "sdm630"]),
+      unit: z.int().min(1).max(247).default(1),
+      forward: z.enum(["import", "export"]).default("import"),
+      timeoutMs: z.int().min(50).max(10_000).default(1000),
+      device: z.string().startsWith("/", "must be a path like /dev/ttyUSB0").optional(),
+      baud: z.literal([1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200]).default(9600),
+      parity: z.enum(["none", "even", "odd"]).default("none"),
+      stopBits: z.literal([1, 2]).default(1),
+      host: z.string().min(1).optional(),
+      port: z.int().min(1).max(65_535).default(502),
+      framing: z.enum(["tcp", "rtu"]).default("tcp"),
+    })
+    .refine(({ device, host }) => (device === undefined) !== (host === undefined), {
+      error: "needs either device (a serial line) or host (Modbus TCP)",
+    }),
 };
 
 /** The sensors that READER_SOURCE can name, each with JSON options. */
@@ -108,6 +127,14 @@ export async function openSensor(
     case "ina228": {
       const { bus: number, shuntOhms: shunt, ...rest } = parse(shapes.ina228);
       return new Ina228(await openBus(number), { ...rest, shunt } as Ina228Options);
+    }
+    case "modbus": {
+      const { meter, unit, forward, timeoutMs, device, baud, parity, stopBits, host, port, framing } = parse(
+        shapes.modbus,
+      );
+      const address =
+        device === undefined ? { host: host!, port, framing } : { device, baud, parity, stopBits: stopBits as 1 | 2 };
+      return new Eastron(new ModbusLink({ address, unit, timeoutMs }), { meter, forward });
     }
     case "ads1115": {
       const { bus: number, address: at, rate, voltage, current } = parse(shapes.ads1115);

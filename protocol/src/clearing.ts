@@ -86,7 +86,13 @@ export function clearLot({ plants, received, used, terms }: LotInput): ClearedLo
  * that it makes no difference how lots are batched.
  */
 export class Money {
-  #sum = 0n;
+  /** 10^-7 wei. */
+  #sum: bigint;
+
+  /** @param remainder what earlier lots left below one wei, in 10^-7 wei, for a count that does not begin at the first */
+  constructor(remainder = 0n) {
+    this.#sum = remainder;
+  }
 
   /** Adds one lot (Units, wei per kWh) and returns the wei that it added. */
   add(energy: bigint, pricePerKWh: bigint): bigint {
@@ -98,5 +104,10 @@ export class Money {
   /** wei so far. */
   get total(): bigint {
     return this.#sum / UNITS_PER_KWH;
+  }
+
+  /** What is left below one wei, in 10^-7 wei. */
+  get remainder(): bigint {
+    return this.#sum % UNITS_PER_KWH;
   }
 }

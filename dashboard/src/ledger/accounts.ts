@@ -36,6 +36,13 @@ export class AccountsBook {
     return [...new Set([...this.#balances.keys(), ...this.#debts.keys()])].sort((a, b) => a - b);
   }
 
+  /** Begins with what an account had, for a book that does not begin at the beginning. */
+  open(account: number, had: { balance: bigint; owed: bigint; pot: bigint; creditor: number; pooled: boolean }): void {
+    const { balance, ...debt } = had;
+    this.#balances.set(account, balance);
+    this.#debts.set(account, debt);
+  }
+
   deposit(account: number, amount: bigint): void {
     this.in += amount;
     this.#add(account, amount);

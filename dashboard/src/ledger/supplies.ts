@@ -1,11 +1,40 @@
-import { BPS, decodeEnergies, energyOf, type Hex, type SignedReading } from "@bijuli/protocol";
+import { BPS, decodeEnergies, energyOf, type Hex, MAX_LOT_ENERGY, type SignedReading } from "@bijuli/protocol";
 import type { Capacities } from "./capacities.ts";
 import type { Clearing, Supply } from "./clearing.ts";
 
-/** An energy takes six bytes. */
-const MAX_ENERGY = 2n ** 48n - 1n;
-
 export const sum = (values: readonly bigint[]): bigint => values.reduce((a, b) => a + b, 0n);
+
+/**
+ * Adds what earlier estimates got wrong to a meter's lots: as much to the first as fits, the rest to the next.
+ * @param measured Units, each cut to capacity
+ * @param correction Units, to be added or, below zero, taken off
+ * @returns what enters the clearing, what is carried on, and how many of the first lots were touched
+ */
+export function withCorrection(
+  measured: readonly bigint[],
+  correction: bigint,
+): { energies: bigint[]; carried: bigint; corrected: number } {
+  let carried = correction;
+  let corrected = 0;
+  const energies = measured.map((energy, i) => {
+    if (carried === 0n) return energy;
+    const wanted = energy + carried;
+    const entered = wanted < 0n ? 0n : wanted > MAX_LOT_ENERGY ? MAX_LOT_ENERGY : wanted;
+    carried = wanted - entered;
+    corrected = i + 1;
+    return entered;
+  });
+  return { energies, carried, corrected };
+}
+
+/** What a distributor that was gone on without counts as having received: sent · (1 − ideal), lot by lot, in Units. */
+export function idealReceipt(clearing: Clearing): bigint[] {
+  const kept = BPS - BigInt(clearing.charter.terms.idealLossBps);
+  return clearing.lots.map((_, i) => {
+    const ideal = (clearing.sent(i) * kept) / BPS;
+    return ideal > MAX_LOT_ENERGY ? MAX_LOT_ENERGY : ideal;
+  });
+}
 
 /**
  * What a feeder's plants and distributor bring into its clearings: what their readings say, or what was estimated for
@@ -33,19 +62,13 @@ export class Supplies {
    */
   measured(clearing: Clearing, signed: SignedReading): Supply {
     const account = clearing.supplier(signed.reading.meterId);
-    let carried = this.#carried.get(account) ?? 0n;
-    for (let lot = this.#cursors.get(account)! + 1n; lot < clearing.lots[0]!; lot++) {
-      carried += this.#energy(signed, lot);
-    }
-    const energies = clearing.lots.map((lot, i) => {
-      const measured = this.#energy(signed, lot);
-      if (carried === 0n) return measured;
-      const wanted = measured + carried;
-      const energy = wanted < 0n ? 0n : wanted > MAX_ENERGY ? MAX_ENERGY : wanted;
-      carried = wanted - energy;
-      clearing.corrected = Math.max(clearing.corrected, i + 1);
-      return energy;
-    });
+    let late = this.#carried.get(account) ?? 0n;
+    for (let lot = this.#cursors.get(account)! + 1n; lot < clearing.lots[0]!; lot++) late += this.#energy(signed, lot);
+    const { energies, carried, corrected } = withCorrection(
+      clearing.lots.map((lot) => this.#energy(signed, lot)),
+      late,
+    );
+    clearing.corrected = Math.max(clearing.corrected, corrected);
     this.#carried.set(account, carried);
     this.#cursors.set(account, clearing.last);
     return { signed, energies };
@@ -68,11 +91,7 @@ export class Supplies {
   assumeIdeal(clearing: Clearing): void {
     const { received, charter } = clearing;
     if (!received || received.energies) return;
-    const kept = BPS - BigInt(charter.terms.idealLossBps);
-    received.energies = clearing.lots.map((_, i) => {
-      const ideal = (clearing.sent(i) * kept) / BPS;
-      return ideal > MAX_ENERGY ? MAX_ENERGY : ideal;
-    });
+    received.energies = idealReceipt(clearing);
     this.#carry(clearing, charter.distributor!.meterId, -sum(received.energies));
   }
 

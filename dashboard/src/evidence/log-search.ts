@@ -1,0 +1,82 @@
+import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
+import { BijuliError, type Hex } from "@bijuli/protocol";
+import { Interface, type LogDescription, type Result, toBeHex } from "ethers";
+import type { Rpc } from "./rpc-supplier.ts";
+
+const market = new Interface(EnergyMarketAbi);
+const registry = new Interface(MeterRegistryAbi);
+
+/** An event that a node told, and where it stands. Nothing of it is believed: it only says where to look. */
+export interface FoundEvent {
+  name: string;
+  args: LogDescription["args"];
+  block: number;
+  index: number;
+  logIndex: number;
+  transaction: Hex;
+}
+
+/** What an event's indexed fields must be: undefined for any, an array for one of several. */
+export type Wanted = readonly (Hex | bigint | readonly (Hex | bigint)[] | undefined)[];
+
+/** Looks for the market's events in a range of blocks. */
+export class LogSearch {
+  readonly #rpc: Rpc;
+  readonly #market: Hex;
+
+  constructor(rpc: Rpc, address: Hex) {
+    this.#rpc = rpc;
+    this.#market = address;
+  }
+
+  /** @returns the events in the chain's order */
+  async find(names: readonly string[], indexed: Wanted, [from, to]: readonly [number, number]): Promise<FoundEvent[]> {
+    const topics = [
+      names.map((name) => market.getEvent(name)!.topicHash),
+      ...indexed.map((want) =>
+        want === undefined ? null : Array.isArray(want) ? want.map(topic) : topic(want as bigint),
+      ),
+    ];
+    return this.#range(topics, from, to);
+  }
+
+  /** Nodes refuse ranges that are too long, each in its own words: then it is asked for in halves. */
+  async #range(topics: unknown[], from: number, to: number): Promise<FoundEvent[]> {
+    if (from > to) return [];
+    try {
+      const range = { fromBlock: toBeHexShort(from), toBlock: toBeHexShort(to) };
+      const logs = await this.#rpc("eth_getLogs", [{ address: this.#market, topics, ...range }]);
+      return logs.map(found);
+    } catch (error) {
+      if (to - from < 16) throw error;
+      const middle = from + Math.floor((to - from) / 2);
+      return [...(await this.#range(topics, from, middle)), ...(await this.#range(topics, middle + 1, to))];
+    }
+  }
+}
+
+function found(log: Record<string, unknown>): FoundEvent {
+  const { name, args } = market.parseLog({ topics: log.topics as Hex[], data: log.data as Hex })!;
+  return {
+    name,
+    args,
+    block: Number(log.blockNumber),
+    index: Number(log.transactionIndex),
+    logIndex: Number(log.logIndex),
+    transaction: log.transactionHash as Hex,
+  };
+}
+
+/** What a registry answers, as its node says: a hint where to look. @throws BijuliError no-registry when there is none */
+export async function registryView(rpc: Rpc, address: Hex, name: string, args: readonly unknown[]): Promise<Result> {
+  const data = registry.encodeFunctionData(name, args);
+  const answer: Hex = await rpc("eth_call", [{ to: address, data }, "latest"]);
+  try {
+    return registry.decodeFunctionResult(name, answer);
+  } catch (cause) {
+    throw new BijuliError("no-registry", `at ${address} there is no MeterRegistry on this chain`, { cause });
+  }
+}
+
+const topic = (value: Hex | bigint): Hex => (typeof value === "bigint" ? (toBeHex(value, 32) as Hex) : value);
+const toBeHexShort = (value: number): Hex => `0x${value.toString(16)}`;

@@ -1,0 +1,91 @@
+import { domainSeparator, type Hex } from "@bijuli/protocol";
+import type { ProvenChain } from "./proven-chain.ts";
+import { addressOf, arrayAt, bitsOf, mapped } from "./storage.ts";
+import { DoesNotHold } from "./witness.ts";
+
+/** Who signs for a meter from a lot on, and what it can carry: a word of MeterKey.sol. */
+export interface MeterKey {
+  fromLot: bigint;
+  signer: Hex;
+  /** Units a lot. */
+  capacity: bigint;
+  suspended: boolean;
+}
+
+/** MeterRegistry's storage: _newest, _older. */
+const NEWEST = 3n;
+const OLDER = 4n;
+
+/** What a registry's own code says: Solidity writes immutables into it. */
+export interface RegistryFacts {
+  market: Hex;
+  lotSeconds: number;
+}
+
+/**
+ * Reads the market and the lot's length out of the registry's code, where they stand as constants of 32 bytes each,
+ * beside the registry's own address, the chain's id and the separator of the two.
+ * @param code proven to be the registry's
+ */
+export function registryFacts(code: Hex, registry: Hex, chainId: bigint): RegistryFacts {
+  const words = pushedWords(code);
+  if (!words.has(BigInt(domainSeparator({ chainId, registry })))) {
+    throw new DoesNotHold(`the contract at ${registry} is no MeterRegistry of the chain ${chainId}`);
+  }
+  const addresses = [...words].filter((word) => word >> 160n === 0n && word >> 64n !== 0n && word !== BigInt(registry));
+  const numbers = [...words].filter((word) => word >> 64n === 0n && word !== chainId);
+  if (addresses.length !== 1 || numbers.length > 1) {
+    throw new DoesNotHold(`the code of the MeterRegistry at ${registry} names no single market and lot length`);
+  }
+  return { market: addressOf(addresses[0]!), lotSeconds: Number(numbers[0] ?? chainId) };
+}
+
+/** The constants of 32 bytes in a contract's code. */
+function pushedWords(code: Hex): Set<bigint> {
+  const words = new Set<bigint>();
+  for (let at = 2; at < code.length; at += 2) {
+    const op = Number.parseInt(code.slice(at, at + 2), 16);
+    if (op < 0x60 || op > 0x7f) continue;
+    const size = 2 * (op - 0x5f);
+    if (size === 64 && at + 2 + size <= code.length) words.add(BigInt(`0x${code.slice(at + 2, at + 2 + size)}`));
+    at += size;
+  }
+  return words;
+}
+
+/**
+ * A meter's keys that hold in the lots from `first` to `last`, oldest first, as the registry has them at a block; a meter
+ * that came later has none for the first ones.
+ */
+export async function keysOf(
+  chain: ProvenChain,
+  block: number,
+  registry: Hex,
+  meterId: Hex,
+  [first, last]: readonly [bigint, bigint],
+): Promise<MeterKey[]> {
+  const what = `the keys of meter ${meterId}`;
+  const newest = decodeKey(await chain.storage(block, registry, mapped(meterId, NEWEST), what));
+  const keys: MeterKey[] = [];
+  if (newest.fromLot <= last) keys.push(newest);
+  if (newest.fromLot > first) {
+    const slot = mapped(meterId, OLDER);
+    for (let i = (await chain.storage(block, registry, slot, what)) - 1n; i >= 0n; i--) {
+      const key = decodeKey(await chain.storage(block, registry, arrayAt(slot) + i, what));
+      if (key.fromLot <= last) keys.unshift(key);
+      if (key.fromLot <= first) break;
+    }
+  }
+  if (keys.length === 0 || keys[0]!.fromLot > first)
+    throw new DoesNotHold(`meter ${meterId} has no key for lot ${first}`);
+  return keys;
+}
+
+function decodeKey(word: bigint): MeterKey {
+  return {
+    signer: addressOf(word),
+    capacity: bitsOf(word, 160, 48),
+    fromLot: bitsOf(word, 208, 40),
+    suspended: bitsOf(word, 248, 1) === 1n,
+  };
+}

@@ -7,7 +7,9 @@ import { buildApp, sendMetrics } from "./app.ts";
 import { Collector } from "./collector.ts";
 import { Evidence } from "./evidence.ts";
 import { ConcurrencyLimit, RateLimit, TokenCheck } from "./guard.ts";
+import { HttpAnswers } from "./http-answer.ts";
 import { createAdapterServer, createPlainServer, drain, listen, urlOf } from "./http-server.ts";
+import { jobHandler } from "./job-handler.ts";
 import { ENDPOINTS } from "./job-request.ts";
 import { loadRoster, type Meter } from "./meters.ts";
 import { AdapterMetrics } from "./metrics.ts";
@@ -51,7 +53,8 @@ export async function startAdapter(
     : undefined;
   const evidence = new Evidence({ file: settings.EVIDENCE_FILE, log });
   const shelf = new Shelf({ lotSeconds, maxAgeMs: settings.CACHE_MAX_AGE, maxItems: settings.CACHE_MAX_ITEMS });
-  const readers = new ReaderHttp({ maxSockets: 256 });
+  // Polls leave room for what requests ask of readers meanwhile.
+  const readers = new ReaderHttp({ maxSockets: settings.POLL_CONCURRENCY + 192 });
   const signers: Signers =
     settings.RPC_URL === undefined
       ? new ConfiguredSigners()
@@ -75,7 +78,7 @@ export async function startAdapter(
           onCommand: (ok, name) => metrics?.redisCommand(ok, name),
         });
   const threads =
-    settings.VERIFY_THREADS ?? (roster.meters.length > 1000 ? Math.max(1, availableParallelism() - 1) : 0);
+    settings.VERIFY_THREADS ?? (roster.meters.length > 10_000 ? Math.max(1, availableParallelism() - 1) : 0);
   const recovery =
     threads === 0
       ? new InlineRecovery()
@@ -124,19 +127,21 @@ export async function startAdapter(
     return clock.nowMs() - since <= settings.STALE_SECONDS * 1000;
   };
 
-  const token = new TokenCheck(settings.EA_TOKEN);
+  const guards = {
+    token: new TokenCheck(settings.EA_TOKEN),
+    concurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
+    maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT,
+  };
+  const answers = new HttpAnswers({ log, closing: () => closing });
+  const rate = new RateLimit(settings.REQUESTS_PER_SECOND);
   const app = buildApp({
-    roster,
-    responder,
+    ...guards,
+    jobs: jobHandler({ ...guards, rate, roster, responder, answers, metrics, log }),
+    answers,
     metrics,
     baseUrl: settings.BASE_URL,
-    maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT,
-    token,
-    concurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
-    jobRate: new RateLimit(settings.REQUESTS_PER_SECOND),
     pushRate: new RateLimit(settings.PUSHES_PER_SECOND),
     serveMetrics: settings.METRICS_PORT === undefined,
-    log,
     accept: async (body) => {
       const meter = roster.byId(
         String((body as { reading?: { meterId?: unknown } } | null)?.reading?.meterId).toLowerCase(),
@@ -155,7 +160,6 @@ export async function startAdapter(
         throw error;
       }
     },
-    closing: () => closing,
     health: () => ({ status: closing ? "closing" : "ok", name: ADAPTER_NAME, version: packageJson.version }),
     ready: () => {
       const fresh = roster.meters.filter(isFresh).length;
@@ -191,7 +195,7 @@ export async function startAdapter(
       ? undefined
       : createPlainServer((request, response) => {
           try {
-            token.check(request);
+            guards.token.check(request);
             if (request.method === "GET" && request.url === "/metrics")
               sendMetrics(metrics, response).catch(() => response.destroy());
             else response.writeHead(404).end();

@@ -12,21 +12,24 @@ import type { ShelfEntry } from "./shelf.ts";
 export const ADAPTER_NAME = "BIJULI";
 const MISSING_DIGITS = MISSING_RECORD.slice(2);
 
-/** An answer but for its id, which is the one thing that differs when a request comes again. */
-export type AnswerTail = string;
-
-/** The whole answer, in ASCII whatever the id is: one byte a character, which is counted and sent fastest. */
-export const withId = (jobRunID: JobRunId, tail: AnswerTail): string => `{"jobRunID":${asciiJson(jobRunID)}${tail}`;
+/**
+ * An answer's beginning: its id, which is the one thing that differs when a request comes again. In ASCII whatever the id
+ * is: one byte a character, which is counted and sent fastest.
+ */
+export const answerHead = (jobRunID: JobRunId): string =>
+  typeof jobRunID === "string" && /^[\w-]*$/.test(jobRunID)
+    ? `{"jobRunID":"${jobRunID}"`
+    : `{"jobRunID":${asciiJson(jobRunID)}`;
 
 const asciiJson = (value: JobRunId): string =>
   JSON.stringify(value).replace(/[\u0080-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** The records of a request, in its order; undefined stands for a missing meter. */
+/** An answer's rest: the records of a request, in its order; undefined stands for a missing meter. */
 export function readingsAnswer(
   request: JobRequest,
   entries: readonly (ShelfEntry | undefined)[],
   lotSeconds: number,
-): AnswerTail {
+): string {
   let digits = "";
   let requestedAt = Number.MAX_SAFE_INTEGER;
   let receivedAt = 0;
@@ -90,8 +93,9 @@ export function errorAnswer(jobRunID: JobRunId, refusal: Refusal): string {
  * @param limit bytes of an answer at most
  */
 export function metersThatFit(limit: number, request: JobRequest, jobRunID: JobRunId, lotSeconds: number): number {
-  const envelope = withId(jobRunID, readingsAnswer({ ...request, meters: [], verbose: false }, [], lotSeconds));
-  return Math.max(0, Math.floor((limit - envelope.length) / (2 * recordLength(request.lots))));
+  const envelope =
+    answerHead(jobRunID).length + readingsAnswer({ ...request, meters: [], verbose: false }, [], lotSeconds).length;
+  return Math.max(0, Math.floor((limit - envelope) / (2 * recordLength(request.lots))));
 }
 
 export function tooLarge(request: JobRequest, limit: number, fit: number): Refusal {

@@ -15,9 +15,14 @@ export class RateLimit {
     this.#perSecond = perSecond;
   }
 
-  /** @throws Refusal 503, for a Chainlink node retries nothing below 500 */
-  take(address: string, now = performance.now()): void {
+  /**
+   * @param socket whose request it is
+   * @throws Refusal 503, for a Chainlink node retries nothing below 500
+   */
+  take(socket: { remoteAddress?: string | undefined }): void {
     if (this.#perSecond === 0) return;
+    const now = performance.now();
+    const address = socket.remoteAddress ?? "";
     const bucket = this.#buckets.get(address) ?? { tokens: this.#perSecond, at: now };
     bucket.tokens = Math.min(this.#perSecond, bucket.tokens + ((now - bucket.at) / 1000) * this.#perSecond);
     bucket.at = now;

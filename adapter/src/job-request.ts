@@ -154,8 +154,7 @@ function metersOf(given: unknown, overrides: Json | undefined, roster: Roster): 
 }
 
 function packedMeters(given: string, roster: Roster): readonly Meter[] {
-  // A feeder's pages ask for the same meters lot after lot.
-  const known = roster.pages.get(given);
+  const known = roster.page(given);
   if (known !== undefined) return known;
   if (!isHex(given) || given.length === 2 || (given.length - 2) % 64 !== 0) {
     throw badInput('data.meters as text must be "0x" and 32 bytes of hex for each meter; give serials as a list');
@@ -164,7 +163,7 @@ function packedMeters(given: string, roster: Roster): readonly Meter[] {
   for (let at = 2; at < given.length; at += 64) {
     meters.push(meterById(`0x${given.slice(at, at + 64)}`, meters.length, roster));
   }
-  if (given.length <= LONGEST_PAGE) roster.pages.set(given, meters);
+  if (given.length <= LONGEST_PAGE) roster.rememberPage(given, meters);
   return meters;
 }
 

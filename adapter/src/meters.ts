@@ -55,8 +55,8 @@ type ReaderEntry = z.infer<typeof readerEntry>;
 /** The configured meters: nothing outside this list is ever fetched from. */
 export class Roster {
   readonly meters: readonly Meter[];
-  /** Lists of meters by the packed text that asked for them. */
-  readonly pages = new Recent<string, readonly Meter[]>(500);
+  /** Lists of meters by the packed text that asked for them, found by its ends: to hash all of it takes longer. */
+  readonly #pages = new Recent<string, { packed: string; meters: readonly Meter[] }>(500);
   readonly #byId = new Map<string, Meter>();
   readonly #bySerial = new Map<string, Meter>();
 
@@ -68,6 +68,16 @@ export class Roster {
     }
   }
 
+  /** The meters that a packed text asked for before: a feeder's pages are the same lot after lot. */
+  page(packed: string): readonly Meter[] | undefined {
+    const known = this.#pages.get(endsOf(packed));
+    return known?.packed === packed ? known.meters : undefined;
+  }
+
+  rememberPage(packed: string, meters: readonly Meter[]): void {
+    this.#pages.set(endsOf(packed), { packed, meters });
+  }
+
   byId(id: string): Meter | undefined {
     return this.#byId.get(id);
   }
@@ -76,6 +86,8 @@ export class Roster {
     return this.#bySerial.get(serial) ?? this.#bySerial.get(serial.normalize("NFC"));
   }
 }
+
+const endsOf = (packed: string): string => `${packed.length}${packed.slice(2, 34)}${packed.slice(-32)}`;
 
 /**
  * Reads READERS or READERS_FILE.

@@ -1,13 +1,5 @@
 import { type Clock, lotEnd } from "@bijuli/protocol";
-import {
-  ADAPTER_NAME,
-  type AnswerTail,
-  metersThatFit,
-  plainReading,
-  readingsAnswer,
-  tooLarge,
-  withId,
-} from "./answer.ts";
+import { ADAPTER_NAME, answerHead, metersThatFit, plainReading, readingsAnswer, tooLarge } from "./answer.ts";
 import type { Collector } from "./collector.ts";
 import type { JobRequest, JobRunId } from "./job-request.ts";
 import type { Meter } from "./meters.ts";
@@ -23,19 +15,20 @@ export interface ResponderOptions {
   limit: number;
 }
 
-/** An answer's body, and whether no reader had to be asked for it. */
+/** An answer's body in two parts, and whether no reader had to be asked for it. */
 export interface Answer {
-  body: string;
+  /** What differs when a request comes again: its id. ASCII, so that it has as many bytes as characters. */
+  head: string;
+  /** All the rest. */
+  tail: Buffer;
   cached: boolean;
-  /** Whether every character is one byte. */
-  ascii: boolean;
 }
 
 /** Answers job requests from the shelf, and from the readers what is not there. */
 export class Responder {
   readonly #o: ResponderOptions;
   /** The last complete answer for each list of meters: a lot that is over never changes, so it holds for ever. */
-  readonly #ready = new WeakMap<readonly Meter[], { lot: bigint; lots: number; tail: AnswerTail }>();
+  readonly #ready = new WeakMap<readonly Meter[], { lot: bigint; lots: number; tail: Buffer }>();
 
   constructor(options: ResponderOptions) {
     this.#o = options;
@@ -55,8 +48,8 @@ export class Responder {
     const page = request.meters;
     const ready = this.#ready.get(page);
     if (ready !== undefined && ready.lot === lot && ready.lots === request.lots && !request.verbose) {
-      const body = withId(jobRunID, ready.tail);
-      if (body.length <= limit) return { body, cached: true, ascii: true };
+      const head = answerHead(jobRunID);
+      if (head.length + ready.tail.length <= limit) return { head, tail: ready.tail, cached: true };
     }
     const fit = metersThatFit(limit, request, jobRunID, lotSeconds);
     if (request.meters.length > fit) throw tooLarge(request, limit, fit);
@@ -70,12 +63,12 @@ export class Responder {
       entries.push(entry);
     }
     const finish = (cached: boolean): Answer => {
-      const tail = readingsAnswer(request, entries, lotSeconds);
-      const body = withId(jobRunID, tail);
-      if (Buffer.byteLength(body) > limit) throw tooLarge(request, limit, fit);
+      const head = answerHead(jobRunID);
+      const tail = Buffer.from(readingsAnswer(request, entries, lotSeconds));
+      if (head.length + tail.length > limit) throw tooLarge(request, limit, fit);
       for (const meter of request.meters) meter.asked = { lot, lots: request.lots };
       if (!request.verbose && !entries.includes(undefined)) this.#ready.set(page, { lot, lots: request.lots, tail });
-      return { body, cached, ascii: !request.verbose };
+      return { head, tail, cached };
     };
     return complete ? finish(true) : this.#fill(request, entries).then(() => finish(false));
   }
@@ -147,8 +140,7 @@ export class Responder {
       }
     }
     const reading = plainReading(entry);
-    const body = JSON.stringify({
-      jobRunID,
+    const rest = JSON.stringify({
       result: reading.forward,
       data: { result: reading.forward, serial: meter.serial, meterId: meter.id, ...reading },
       statusCode: 200,
@@ -159,10 +151,12 @@ export class Responder {
       },
       meta: { adapterName: ADAPTER_NAME },
     });
-    if (Buffer.byteLength(body) > limit) {
+    const head = answerHead(jobRunID);
+    const tail = Buffer.from(`,${rest.slice(1)}`);
+    if (head.length + tail.length > limit) {
       throw new Refusal(413, "too-large", `${meter.label}: ${entry.lots} lots do not fit an answer of ${limit} bytes`);
     }
-    return { body, cached, ascii: false };
+    return { head, tail, cached };
   }
 }
 

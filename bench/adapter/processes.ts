@@ -13,10 +13,10 @@ export interface Server {
 
 export const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-// Whatever ends the bench, no server is left behind.
+// Whatever ends the bench, no server is left behind: a launcher passes SIGTERM on, and SIGKILL not.
 const started: ChildProcess[] = [];
 process.on("exit", () => {
-  for (const child of started) child.kill("SIGKILL");
+  for (const child of started) child.kill("SIGTERM");
 });
 
 /** Starts a server that prints its address, as a line or in a log line "listening". */
@@ -25,8 +25,9 @@ export async function startServer(
   script: string,
   env: Record<string, string>,
   flags: readonly string[] = [],
+  args: readonly string[] = [],
 ): Promise<Server> {
-  const child = spawn(process.execPath, [...flags, script], {
+  const child = spawn(process.execPath, [...flags, script, ...args], {
     cwd: here("."),
     env: { PATH: process.env.PATH, NODE_ENV: "production", ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -44,6 +45,18 @@ export async function startServer(
     child.on("exit", (code) => reject(new Error(`${name} exited with ${code}:\n${seen}`)));
   });
   return { name, url, pid: child.pid!, stop: (signal = "SIGKILL") => void child.kill(signal) };
+}
+
+/**
+ * Starts the adapter as an operator does: `npx bijuli adapter` without npx itself. What is measured is the adapter's own
+ * process, not its launcher's.
+ */
+export async function startAdapter(env: Record<string, string>): Promise<Server> {
+  const launched = await startServer("bijuli adapter", here("../../scripts/bijuli.mjs"), env, [], ["adapter"]);
+  const children = readFileSync(`/proc/${launched.pid}/task/${launched.pid}/children`, "utf8").trim().split(" ");
+  const pid = Number(children[0]);
+  // The launcher ends with what it launched; killed itself, it would leave it behind.
+  return { ...launched, pid, stop: (signal = "SIGKILL") => void process.kill(pid, signal) };
 }
 
 /** CPU seconds that a process has used, user and system. */

@@ -1,5 +1,6 @@
+import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { BijuliError } from "./errors.ts";
+import { BijuliError, explain } from "./errors.ts";
 
 /** One setting: where its value comes from, what it may be, what it is for. */
 export interface Setting {
@@ -8,7 +9,7 @@ export interface Setting {
   description: string;
   /** Text that stands in when the environment says nothing. */
   default?: string;
-  /** Its value never reaches a log, a metric or an error. */
+  /** Its value never reaches a log, a metric or an error; NAME_FILE may name a file that holds it, as Docker's secrets are. */
   secret?: true;
 }
 
@@ -39,7 +40,13 @@ export function loadSettings<S extends Settings>(settings: S, env: NodeJS.Proces
   const values: Record<string, unknown> = {};
   const problems: string[] = [];
   for (const [name, setting] of Object.entries(settings)) {
-    const text = env[name] === undefined || env[name] === "" ? setting.default : env[name];
+    let text: string | undefined;
+    try {
+      text = given(env, name) ?? secretFromFile(settings, name, env) ?? setting.default;
+    } catch (error) {
+      problems.push(explain(error));
+      continue;
+    }
     const parsed = setting.schema.safeParse(text);
     if (parsed.success) {
       values[name] = parsed.data;
@@ -54,6 +61,20 @@ export function loadSettings<S extends Settings>(settings: S, env: NodeJS.Proces
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return values as SettingValues<S>;
+}
+
+const given = (env: NodeJS.ProcessEnv, name: string): string | undefined => (env[name] === "" ? undefined : env[name]);
+
+/** A secret's first line in the file that NAME_FILE names, unless the part has a setting NAME_FILE with rules of its own. */
+function secretFromFile(settings: Settings, name: string, env: NodeJS.ProcessEnv): string | undefined {
+  const path = given(env, `${name}_FILE`);
+  if (settings[name]!.secret === undefined || settings[`${name}_FILE`] !== undefined || path === undefined)
+    return undefined;
+  try {
+    return readFileSync(path, "utf8").split("\n", 1)[0]!.trim() || undefined;
+  } catch (error) {
+    throw new BijuliError("bad-settings", `${name}_FILE=${JSON.stringify(path)} cannot be read`, { cause: error });
+  }
 }
 
 /** The settings as text with every secret blanked: for /status and logs. */

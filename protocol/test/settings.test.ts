@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import {
   defineSettings,
@@ -37,6 +40,20 @@ describe("settings", () => {
       },
     );
     assert.throws(() => loadSettings(settings, {}), /KEY is missing: signing key/);
+  });
+
+  it("take a secret from a file, as containers have them, and no other setting", (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "bijuli-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, "key");
+    writeFileSync(file, `${KEY}\n`);
+    assert.equal(loadSettings(settings, { KEY_FILE: file, PORT_FILE: file }).KEY, KEY);
+    assert.equal(loadSettings(settings, { KEY_FILE: file, PORT_FILE: file }).PORT, 8080);
+    // What is said outright goes first.
+    assert.equal(loadSettings(settings, { KEY, KEY_FILE: join(folder, "none") }).KEY, KEY);
+    assert.throws(() => loadSettings(settings, { KEY_FILE: join(folder, "none") }), /KEY_FILE=".*none" cannot be read/);
+    writeFileSync(file, "no key\n");
+    assert.throws(() => loadSettings(settings, { KEY_FILE: file }), /^SettingsError: KEY \(secret\) is not valid$/);
   });
 
   it("are shown without their secrets", () => {

@@ -1,55 +1,44 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type FakeAdapter, startAdapter } from "./fixtures/adapter.ts";
-import { type Chain, startChain } from "./fixtures/chain.ts";
-import { makeHome, type NodeHome, type RunningNode, runCli, SPEC_ID, spec, startNode } from "./fixtures/node.ts";
+import { NODE_ENDPOINTS } from "../src/api/endpoints.ts";
+import { runCli } from "./fixtures/node.ts";
+import { startPage } from "./fixtures/page.ts";
 import { until } from "./fixtures/until.ts";
+import { type Scene, type ShownRun, startScene } from "./support/scene.ts";
 
 describe("what an operator sees and does", () => {
   const token = "a-secret-token";
-  let chain: Chain;
-  let adapter: FakeAdapter;
-  let home: NodeHome;
-  let node: RunningNode;
-  let stopMining: () => Promise<void>;
+  let scene: Scene;
+  const page = startPage();
 
-  const request = (group: string, text: string) => chain.requester.getFunction("request")(SPEC_ID, 0n, group, text, 1);
   const ask = (path: string, authorization?: string, method = "GET") =>
-    fetch(`${node.url}${path}`, { method, headers: authorization === undefined ? {} : { authorization } });
-  const cli = (...args: string[]) => runCli(args, { NODE_PORT: new URL(node.url).port, API_TOKEN: token });
+    fetch(`${scene.node.url}${path}`, { method, headers: authorization === undefined ? {} : { authorization } });
+  const cli = (...args: string[]) => runCli(args, { NODE_PORT: new URL(scene.node.url).port, API_TOKEN: token });
   const runsOf = async (group: string) => {
-    const { stdout } = await cli("runs");
-    return (JSON.parse(stdout) as { id: string; group: string; state: string; cause: string }[]).filter(
-      (run) => run.group === group,
-    );
+    const response = await ask(`/runs?group=${group}`, `Bearer ${token}`);
+    return (await response.json()) as ShownRun[];
   };
 
   before(async () => {
-    chain = await startChain();
-    adapter = await startAdapter();
-    home = makeHome({ "words.toml": await spec(chain) });
-    node = await startNode(chain, home, {
-      BRIDGES: JSON.stringify({ words: adapter.url }),
+    scene = await startScene({ nodes: 0 });
+    await scene.start({
       API_TOKEN: token,
+      PAGE_URL: (await page).url,
       // The first endpoint is dead, and blocks are asked for once a minute: failover and the subscription have to work.
-      RPC_URL: `http://127.0.0.1:1,${chain.url}`,
-      RPC_WS_URL: chain.url.replace("http", "ws"),
+      RPC_URL: `http://127.0.0.1:1,${scene.chain.url}`,
+      RPC_WS_URL: scene.chain.url.replace("http", "ws"),
       POLL_INTERVAL_MS: "60000",
     });
-    stopMining = chain.mineEvery(100);
   });
   after(async () => {
-    await stopMining?.();
-    await node?.kill();
-    await adapter?.close();
-    await chain?.close();
-    home?.remove();
+    await scene?.close();
+    await (await page).close();
   });
 
   test("a dead endpoint is passed over, and a subscription tells of blocks sooner than polling", async () => {
-    await request("quick", "x");
-    await until("the delivery", async () => Number(await chain.requester.getFunction("deliveryCount")()) === 1, 10_000);
+    await scene.request("quick", "x");
+    await scene.delivered("quick", 1, 10_000);
   });
 
   test("the API and the board want the token; health, readiness and metrics do not", async () => {
@@ -64,7 +53,75 @@ describe("what an operator sees and does", () => {
     assert.match(await board.text(), /runs-31337/);
     for (const path of ["/health", "/ready", "/metrics"]) assert.equal((await ask(path)).status, 200, path);
     assert.equal((await ask("/runs/nothing", `Bearer ${token}`)).status, 404);
-    assert.equal((await ask("/nowhere", `Bearer ${token}`)).status, 404);
+    assert.equal((await ask("/nowhere", `Bearer ${token}`, "POST")).status, 404);
+  });
+
+  test("every endpoint that is listed is there, and wants the token if it says so", async () => {
+    for (const { method, path, token: wanted } of NODE_ENDPOINTS) {
+      const asked = path.replace(":id", "nothing").replace(":block", "999999999");
+      const without = await ask(asked, undefined, method);
+      assert.equal(without.status === 401, wanted, `${method} ${path}`);
+      const given = await ask(asked, `Bearer ${token}`, method);
+      // What a server does not know it answers with Express' or the page's own words.
+      if (path !== "/") assert.doesNotMatch(await given.text(), /there is nothing here|^page /, `${method} ${path}`);
+    }
+  });
+
+  test("runs are listed with what a page shows of them, a page at a time", async () => {
+    await scene.request("listed", "x", 3);
+    await scene.delivered("listed", 3);
+    await until("the runs", async () => (await runsOf("listed")).every((run) => run.state === "delivered"));
+    const [run] = await runsOf("listed");
+    for (const name of [
+      "id",
+      "requestId",
+      "group",
+      "state",
+      "blockNumber",
+      "requestTransaction",
+      "transaction",
+      "deliveryBlock",
+      "place",
+    ]) {
+      assert.ok(run![name], name);
+    }
+    const seen: string[] = [];
+    let path: string | undefined = "/runs?group=listed&limit=2";
+    while (path !== undefined) {
+      const response: Response = await ask(path, `Bearer ${token}`);
+      seen.push(...((await response.json()) as ShownRun[]).map(({ id }) => id));
+      path = /<([^>]+)>; rel="next"/.exec(response.headers.get("link") ?? "")?.[1];
+    }
+    assert.deepEqual(
+      seen,
+      (await runsOf("listed")).map(({ id }) => id),
+    );
+  });
+
+  test("the page's process is served as part of the node, its events too; 502 when it is down", async () => {
+    const bearer = `Bearer ${token}`;
+    const front = await ask("/", bearer);
+    assert.match(await front.text(), /^page \/ /);
+    const asset = await ask("/assets/a%20b.js?v=1", bearer);
+    assert.match(await asset.text(), /^page \/assets\/a%20b\.js\?v=1 /);
+    assert.equal(asset.headers.get("x-page"), "yes");
+    assert.equal(
+      (await page).seen.some(({ headers }) => headers.authorization !== undefined),
+      false,
+      "the token stays here",
+    );
+    assert.match(await (await ask("/status", bearer)).text(), /Oracle node/);
+    const events = await ask("/events", bearer);
+    const reader = events.body!.getReader();
+    const { value } = await reader.read();
+    assert.match(Buffer.from(value!).toString(), /data: 1/, "before the stream ends");
+    await reader.cancel();
+    await until("the page to hear of it", async () => (await page).open === 0);
+    await (await page).close();
+    const down = await ask("/", bearer);
+    assert.equal(down.status, 502);
+    assert.match(await down.text(), /the page at http:\/\/127\.0\.0\.1:\d+ does not answer/);
+    assert.equal((await ask("/runs", bearer)).status, 200);
   });
 
   test("metrics carry the names that Chainlink's operators know", async () => {
@@ -82,11 +139,11 @@ describe("what an operator sees and does", () => {
     ]) {
       assert.match(text, new RegExp(`^# TYPE ${name} `, "m"), name);
     }
-    assert.match(text, /bijuli_node_runs_finished_total\{job_name="text by bridge",outcome="delivered"\} 1/);
+    assert.match(text, /bijuli_node_runs_finished_total\{job_name="text by bridge",outcome="delivered"\} \d+/);
   });
 
   test("a request whose callback failed can be run again, on the record", async () => {
-    await request("spent", "revert");
+    await scene.request("spent", "revert");
     const run = await until("its end", async () =>
       (await runsOf("spent")).find((one) => one.state === "callback-failed"),
     );
@@ -105,14 +162,14 @@ describe("what an operator sees and does", () => {
   });
 
   test("blocks can be read again, which brings nothing twice", async () => {
-    const count = await chain.requester.getFunction("deliveryCount")();
+    const count = await scene.chain.requester.getFunction("deliveryCount")();
     assert.equal((await cli("replay", "0")).code, 0);
     await sleep(500);
-    assert.equal(await chain.requester.getFunction("deliveryCount")(), count);
+    assert.equal(await scene.chain.requester.getFunction("deliveryCount")(), count);
   });
 
   test("no secret is written anywhere", async () => {
-    const everything = JSON.stringify([node.log, await (await ask("/health")).text()]);
+    const everything = JSON.stringify([scene.node.log, await (await ask("/health")).text()]);
     assert.doesNotMatch(everything, /59c6995e998f97a5a0044966f0945389/);
     assert.doesNotMatch(everything, new RegExp(token));
   });

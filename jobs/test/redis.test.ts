@@ -1,95 +1,83 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { echo, type FakeAdapter, startAdapter } from "./fixtures/adapter.ts";
-import { type Chain, freePort, startChain } from "./fixtures/chain.ts";
-import { makeHome, type NodeHome, type RunningNode, SPEC_ID, spec, startNode } from "./fixtures/node.ts";
+import { echo } from "./fixtures/adapter.ts";
+import { type RedisServer, redisInstalled, startCluster, startRedis, startSentinel } from "./fixtures/redis.ts";
 import { until } from "./fixtures/until.ts";
-
-const installed = spawnSync("redis-server", ["--version"]).status === 0;
+import { type Scene, startScene, wellAgain } from "./support/scene.ts";
 
 /* Needs Debian's redis-server; what every machine has is tested on the embedded queue. */
-describe("the queue on Redis", { skip: installed ? false : "redis-server is not installed" }, () => {
-  let chain: Chain;
-  let adapter: FakeAdapter;
-  let home: NodeHome;
-  let node: RunningNode;
-  let stopMining: () => Promise<void>;
-  let redis: ChildProcess;
-  let port: number;
-
-  const startRedis = async () => {
-    redis = spawn("redis-server", ["--port", String(port), "--save", "", "--appendonly", "no"], { stdio: "ignore" });
-    const client = new Redis({ port, host: "127.0.0.1", retryStrategy: () => 50, maxRetriesPerRequest: null });
-    client.on("error", () => {});
-    await client.ping();
-    client.disconnect();
-  };
-  const request = (group: string, count: number) =>
-    chain.requester.getFunction("request")(SPEC_ID, 0n, group, "x", count);
-  const numbers = async (group: string) =>
-    ((await chain.requester.getFunction("allDeliveries")()) as { group: string; number: bigint }[])
-      .filter((one) => one.group === group)
-      .map((one) => Number(one.number));
+describe("the queue on Redis", { skip: redisInstalled() ? false : "redis-server is not installed" }, () => {
+  let scene: Scene;
+  let redis: RedisServer;
 
   before(async () => {
-    port = await freePort();
-    await startRedis();
-    chain = await startChain();
-    adapter = await startAdapter();
-    home = makeHome({ "words.toml": await spec(chain) });
-    node = await startNode(chain, home, {
-      BRIDGES: JSON.stringify({ words: adapter.url }),
-      QUEUE_URL: `redis://127.0.0.1:${port}`,
-    });
-    stopMining = chain.mineEvery(100);
+    redis = await startRedis();
+    scene = await startScene({ settings: { QUEUE_URL: redis.url } });
   });
   after(async () => {
-    await stopMining?.();
-    await node?.kill();
-    await adapter?.close();
-    await chain?.close();
-    home?.remove();
-    redis?.kill("SIGKILL");
+    await scene?.close();
+    await redis?.kill();
   });
 
   test("requests are delivered in order", async () => {
-    await request("plain", 5);
-    await until("five", async () => (await numbers("plain")).length === 5);
-    assert.deepEqual(await numbers("plain"), [0, 1, 2, 3, 4]);
+    await scene.request("plain", "x", 5);
+    await scene.delivered("plain", 5);
+    assert.deepEqual(await scene.numbers("plain"), [0, 1, 2, 3, 4]);
   });
 
   test("its data is deleted while runs are in it: they are put in again", async () => {
-    adapter.answer = () => ({ status: 500 });
-    await request("flushed", 3);
-    await until("the runs to fail", async () =>
-      (await node.get<{ group: string; attempts: number }[]>("/runs")).some(
-        (run) => run.group === "flushed" && run.attempts > 0,
-      ),
-    );
-    const client = new Redis({ port, host: "127.0.0.1" });
+    scene.adapter.answer = () => ({ status: 500 });
+    await scene.request("flushed", "x", 3);
+    await until("the runs to fail", async () => (await scene.runs("flushed")).some((run) => run.attempts > 0));
+    const client = new Redis(redis.url);
     await client.flushall();
     client.disconnect();
-    adapter.answer = (body) => echo(body);
-    await until("three", async () => (await numbers("flushed")).length === 3, 30_000);
-    assert.deepEqual(await numbers("flushed"), [0, 1, 2]);
+    wellAgain(scene);
+    await scene.delivered("flushed", 3, 30_000);
+    assert.deepEqual(await scene.numbers("flushed"), [0, 1, 2]);
   });
 
   test("it is killed and comes back empty", async () => {
-    adapter.answer = (body) => ({ ...echo(body), delayMs: 200 });
-    await request("killed", 3);
+    scene.adapter.answer = (body) => ({ ...echo(body), delayMs: 200 });
+    await scene.request("killed", "x", 3);
     await sleep(150);
-    const gone = once(redis, "exit");
-    redis.kill("SIGKILL");
-    await gone;
-    await request("killed", 2);
-    await until("the problem", async () => (await fetch(`${node.url}/health`)).status === 503);
-    await startRedis();
-    await until("five", async () => (await numbers("killed")).length === 5, 40_000);
-    assert.deepEqual(await numbers("killed"), [0, 1, 2, 3, 4]);
-    await until("health", async () => (await fetch(`${node.url}/health`)).status === 200);
+    await redis.kill();
+    await scene.request("killed", "x", 2);
+    await until("the problem", async () => (await fetch(`${scene.node.url}/health`)).status === 503);
+    await redis.start();
+    await scene.delivered("killed", 5, 40_000);
+    assert.deepEqual(await scene.numbers("killed"), [0, 1, 2, 3, 4]);
+    await until("health", async () => (await fetch(`${scene.node.url}/health`)).status === 200);
+  });
+
+  test("through Sentinels, of which the master is asked for: it is killed, and another takes its place", async () => {
+    const sentinel = await startSentinel();
+    try {
+      await scene.restart({ QUEUE_URL: sentinel.url });
+      wellAgain(scene);
+      await scene.request("sentinel", "x", 3);
+      await scene.delivered("sentinel", 3);
+      await sentinel.killMaster();
+      await scene.request("sentinel", "x", 3);
+      await scene.delivered("sentinel", 6, 40_000);
+      assert.deepEqual(await scene.numbers("sentinel"), [0, 1, 2, 3, 4, 5]);
+    } finally {
+      await sentinel.close();
+    }
+  });
+
+  test("on a Cluster of three, found through one of them", async () => {
+    const cluster = await startCluster();
+    try {
+      await scene.restart({ QUEUE_URL: cluster.url });
+      await scene.request("cluster", "x", 5);
+      await scene.delivered("cluster", 5);
+      assert.deepEqual(await scene.numbers("cluster"), [0, 1, 2, 3, 4]);
+    } finally {
+      await scene.nodes[0]!.kill();
+      await cluster.close();
+    }
   });
 });

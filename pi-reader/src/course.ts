@@ -20,6 +20,9 @@ export interface Course {
   readonly endMs?: number;
   /** The steps that touch [fromMs, toMs), not clipped, in order; a gap is where none is. */
   steps(fromMs: number, toMs: number): Iterable<Step>;
+  /** Bits that hold in [fromMs, toMs) besides those of a gap. */
+  quality?(fromMs: number, toMs: number): number;
+  health?(nowMs: number): PartHealth;
 }
 
 const PICO_PER_MICRO = 1_000_000n;
@@ -70,6 +73,8 @@ export class CourseSource implements Source {
 
   health(): PartHealth {
     const { endMs } = this.#course;
+    const own = this.#course.health?.(this.#clock.nowMs());
+    if (own !== undefined && own.status !== "ok") return own;
     if (endMs === undefined || this.#clock.nowMs() < endMs) return { status: "ok" };
     return {
       status: "degraded",
@@ -102,5 +107,6 @@ export function measureLot(course: Course, lot: bigint, lotSeconds: number, nowM
     });
   }
   if (tally.coveredMs < lotSeconds * 1000) tally.flag(Quality.GAP);
+  tally.flag(course.quality?.(startMs, untilMs) ?? 0);
   return tally.measurement(lot);
 }

@@ -23,3 +23,4 @@ export {
 } from "./simulation.ts";
 export type { LiveValues, PartHealth, Source } from "./source.ts";
 export { type ClosedLot, Store } from "./store.ts";
+export type { SwitchHistory } from "./switches.ts";

@@ -18,7 +18,9 @@ export function openSource(text: string, clock: Clock, lotSeconds: number, began
   }
   if (kind === "simulate") {
     const options = parseSimulation(rest === "" ? "{}" : rest);
-    return new CourseSource(new Simulation(options, began), { kind, ...options }, clock, lotSeconds);
+    // Where the switches lie is nobody's business but this machine's.
+    const { switches: _, ...shown } = options;
+    return new CourseSource(new Simulation(options, began), { kind, ...shown }, clock, lotSeconds);
   }
   throw new BijuliError("bad-source", `READER_SOURCE=${JSON.stringify(text)} names no source`, {
     remedy: "ina219:{…}, ina226:{…}, ina228:{…}, ads1115:{…}, modbus:{…}, replay:FILE.csv or simulate:{…}",

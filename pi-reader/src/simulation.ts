@@ -1,8 +1,10 @@
-import { BijuliError } from "@bijuli/protocol";
+import { BijuliError, Quality } from "@bijuli/protocol";
 import { z } from "zod";
 import type { Course, Step } from "./course.ts";
 import { MICRO, parseMicro } from "./decimal.ts";
 import { parseTime } from "./replay.ts";
+import type { PartHealth } from "./source.ts";
+import { Switches } from "./switches.ts";
 
 const bps = z.int().min(0).max(9999);
 
@@ -31,6 +33,10 @@ export interface SimulationOptions {
   intervalSeconds?: number | undefined;
   /** ISO 8601 time of the first sample; unless told, the moment at which the meter is first started. */
   from?: string | undefined;
+  /** Who taps the line here, by the name that the switches use: what they draw flows through this meter, too. */
+  tap?: string | undefined;
+  /** A file of switches (see switches.ts), and this meter's name in it. At the top only. */
+  switches?: { file: string; sensor: string } | undefined;
 }
 
 const optionsShape: z.ZodType<SimulationOptions> = z
@@ -53,6 +59,8 @@ const optionsShape: z.ZodType<SimulationOptions> = z
       .string()
       .refine((text) => parseTime(text) !== undefined, "must be an ISO 8601 time with Z or an offset")
       .optional(),
+    tap: z.string().min(1).max(32).optional(),
+    switches: z.strictObject({ file: z.string().min(1), sensor: z.string().min(1) }).optional(),
   })
   .refine((o) => (o.watts === undefined) !== (o.sum === undefined), "needs either watts or sum")
   .refine((o) => (o.lossBps ?? 0) * (1 + (o.lossNoise ?? 0)) < 9999, "loses all that is sent");
@@ -126,13 +134,17 @@ function dailyShape(second: bigint): bigint {
 
 const micro = (value: number): bigint => parseMicro(value.toFixed(6));
 
+/** Watts that a tap draws at a second. */
+export type Drawn = (tap: string, second: bigint) => number;
+const NOTHING: Drawn = () => 0;
+
 /** µW of a load at a second, integers only, so that every machine and every restart says the same. */
-export function simulatedPower(options: SimulationOptions, second: bigint): bigint {
+export function simulatedPower(options: SimulationOptions, second: bigint, drawn: Drawn = NOTHING): bigint {
   const step = BigInt(options.intervalSeconds ?? 10);
   const at = second - (second % step);
   let power: bigint;
   if (options.sum) {
-    power = options.sum.reduce((sum, load) => sum + simulatedPower(load, at), 0n);
+    power = options.sum.reduce((sum, load) => sum + simulatedPower(load, at, drawn), 0n);
     power += (power * BigInt(options.unmeteredBps ?? 0)) / BPS;
   } else {
     power = micro(options.watts ?? 0);
@@ -144,6 +156,7 @@ export function simulatedPower(options: SimulationOptions, second: bigint): bigi
     const stray = (noise * (jitter(seed, at / step) + drift(seed, at))) / (2n * MICRO);
     power = (power * (MICRO + stray)) / MICRO;
   }
+  if (options.tap !== undefined) power += micro(drawn(options.tap, at));
   if (options.lossBps) {
     const stray = (micro(options.lossNoise ?? 0) * drift(BigInt(options.lossSeed ?? 1), at)) / MICRO;
     // 10^4 bps of 10^6 parts each: the loss keeps its six decimals.
@@ -159,6 +172,7 @@ export class Simulation implements Course {
   readonly #options: SimulationOptions;
   readonly #stepMs: number;
   readonly #voltage: bigint;
+  readonly #switches: Switches | undefined;
 
   /** @param began unix ms of its first sample, unless the options say */
   constructor(options: SimulationOptions, began: number) {
@@ -166,12 +180,35 @@ export class Simulation implements Course {
     this.beginMs = options.from === undefined ? began : parseTime(options.from)!;
     this.#stepMs = (options.intervalSeconds ?? 10) * 1000;
     this.#voltage = micro(options.volts ?? 230);
+    this.#switches = options.switches && new Switches(options.switches.file);
+  }
+
+  /** While the sensor fails, there is nothing to measure. */
+  #fails(unixMs: number): boolean {
+    return this.#switches?.fails(this.#options.switches!.sensor, unixMs) ?? false;
+  }
+
+  /** The bits that the sensor itself raised in [fromMs, toMs). */
+  quality(fromMs: number, toMs: number): number {
+    if (this.#switches === undefined) return 0;
+    this.#switches.refresh();
+    for (let at = fromMs - (fromMs % this.#stepMs); at < toMs; at += this.#stepMs)
+      if (this.#fails(at)) return Quality.SENSOR_FAULT;
+    return 0;
+  }
+
+  health(nowMs: number): PartHealth {
+    this.#switches?.refresh();
+    return this.#fails(nowMs) ? { status: "failing", detail: "the sensor does not answer" } : { status: "ok" };
   }
 
   *steps(fromMs: number, toMs: number): Generator<Step> {
+    this.#switches?.refresh();
+    const drawn: Drawn = (tap, second) => this.#switches?.drawn(tap, Number(second) * 1000) ?? 0;
     const begin = Math.max(fromMs, this.beginMs);
     for (let at = begin - (begin % this.#stepMs); at < toMs; at += this.#stepMs) {
-      const power = simulatedPower(this.#options, BigInt(at / 1000));
+      if (this.#fails(at)) continue;
+      const power = simulatedPower(this.#options, BigInt(at / 1000), drawn);
       yield {
         fromMs: Math.max(at, this.beginMs),
         toMs: at + this.#stepMs,

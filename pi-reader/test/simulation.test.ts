@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { Quality } from "@bijuli/protocol";
 import { measureLot } from "../src/course.ts";
+import type { LotMeasurement } from "../src/measurement.ts";
 import { parseSimulation, Simulation, simulatedPower } from "../src/simulation.ts";
+import type { SwitchHistory } from "../src/switches.ts";
 
 const NOON = 1_767_268_800n;
 
@@ -60,4 +66,39 @@ test("options are checked strictly", () => {
   assert.throws(() => parseSimulation('{"sum":[{"watts":1,"seed":-1}]}'), /sum\.0\.seed/);
   assert.throws(() => parseSimulation('{"watts":1,"from":"yesterday"}'), /from: must be an ISO 8601 time/);
   assert.throws(() => parseSimulation('{"watts":1,"lossBps":9000,"lossNoise":0.5}'), /loses all/);
+});
+
+test("a demo's switches draw power past a meter and fail its sensor, from a moment on, for every restart alike", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bijuli-switches-"));
+  const file = join(folder, "switches.json");
+  const begin = Number(NOON) * 1000;
+  const options = { watts: 360, noise: 0, tap: "line", switches: { file, sensor: "HOUSE-1" } };
+  const energies = (course: Simulation) =>
+    [0n, 1n, 2n].map((i) => measureLot(course, NOON / 300n + i, 300, begin + 900_000)).map(shown);
+  const shown = ({ forward, quality, coveredMs }: LotMeasurement) => [
+    forward / 360_000_000_000_000n,
+    quality,
+    coveredMs,
+  ];
+  try {
+    const course = new Simulation(options, begin);
+    assert.deepEqual(energies(course)[0], [300_000n, 0, 300_000]);
+    const history: SwitchHistory = [
+      { from: begin + 300_000, taps: { line: 180 }, failing: [] },
+      { from: begin + 750_000, taps: {}, failing: ["HOUSE-1"] },
+    ];
+    writeFileSync(`${file}.new`, JSON.stringify(history));
+    renameSync(`${file}.new`, file);
+    const wanted = [
+      [300_000n, 0, 300_000],
+      [450_000n, 0, 300_000],
+      [225_000n, Quality.GAP | Quality.SENSOR_FAULT, 150_000],
+    ];
+    assert.deepEqual(energies(course), wanted);
+    assert.deepEqual(energies(new Simulation(options, begin)), wanted);
+    assert.equal(course.health(begin + 800_000).status, "failing");
+    assert.equal(course.health(begin).status, "ok");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

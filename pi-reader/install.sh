@@ -33,7 +33,7 @@ for path in package.json package-lock.json .npmrc LICENSE protocol pi-reader scr
   cp -R "$source/$path" "$prefix/$path"
 done
 # npm wants every workspace that the lock file names to be there.
-for part in adapter contracts jobs; do
+for part in adapter contracts dashboard jobs; do
   mkdir -p "$prefix/$part"
   cp "$source/$part/package.json" "$prefix/$part/"
 done

@@ -26,8 +26,11 @@ export interface RunningAdapter {
   url: string;
   /** Where the metrics are when they have a port of their own. */
   metricsUrl: string | undefined;
-  /** Stops listening, answers what is under way, and lets go of everything. */
-  close(): Promise<void>;
+  /**
+   * Stops listening, answers what is under way, and lets go of everything.
+   * @param lingerMs how long connections without a request are left open: their clients may just be writing one
+   */
+  close(lingerMs?: number): Promise<void>;
 }
 
 /**
@@ -222,12 +225,12 @@ export async function startAdapter(
   return {
     url,
     metricsUrl,
-    close: async () => {
+    close: async (lingerMs = 50) => {
       closing = true;
       metricsServer?.close();
       metricsServer?.closeAllConnections();
       const polled = poller.close();
-      await drain(server);
+      await drain(server, lingerMs);
       // Requests are answered; what is still under way at readers is for polls only.
       readers.close();
       await polled;

@@ -15,6 +15,9 @@ ${settingsHelp(ADAPTER_SETTINGS)}
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 bad configuration (nothing was started).
 `;
 
+/** What clients that keep their connection without asking have, at the end, to learn of it by an answer. */
+const LINGER_MS = 1000;
+
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
     process.stdout.write(HELP);
@@ -32,7 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
     await new Promise<void>((resolve) => {
       for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
     });
-    await adapter.close();
+    await adapter.close(LINGER_MS);
     return ExitCode.OK;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -77,24 +77,25 @@ export function listen(server: Server, port: number, host: string): Promise<void
   });
 }
 
-/** How long a client has to use an idle connection that it may just be writing to, ms. */
-const LINGER_MS = 100;
-
 /**
  * Stops taking connections and resolves once every request was answered. http's own close() would cut idle connections
  * at once, and with them requests that are on their way; here every answer says "connection: close" instead, and only
  * connections that stay idle are cut.
+ * @param lingerMs how long a client has to use an idle connection that it may just be writing to
  */
-export async function drain(server: Server): Promise<void> {
+export async function drain(server: Server, lingerMs: number): Promise<void> {
   let gone = false;
+  // A connection that the kernel took and this process did not yet is cut when the socket closes: take what waits first.
+  await new Promise((resolve) => setImmediate(resolve));
   const closed = new Promise<void>((resolve) => {
     NetServer.prototype.close.call(server, () => {
       gone = true;
       resolve();
     });
   });
-  for (let waited = 0; !gone; waited += 20) {
+  const began = performance.now();
+  while (!gone) {
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 20))]);
-    if (waited >= LINGER_MS) server.closeIdleConnections();
+    if (performance.now() - began >= lingerMs) server.closeIdleConnections();
   }
 }

@@ -12,7 +12,9 @@ import {
   readingToJson,
   signReading,
 } from "@bijuli/protocol";
-import { computeAddress, SigningKey } from "ethers";
+// Not all of ethers: it takes a quarter of a second to load, in each test file.
+import { SigningKey } from "ethers/crypto";
+import { computeAddress } from "ethers/transaction";
 import pino from "pino";
 import { type RunningAdapter, startAdapter } from "../src/adapter.ts";
 import { ADAPTER_SETTINGS } from "../src/settings.ts";

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { BijuliError, loadSettings } from "@bijuli/protocol";
+import pino from "pino";
+import { startAdapter } from "../src/adapter.ts";
+import { ADAPTER_SETTINGS } from "../src/settings.ts";
 import { CHAIN_ID, FixtureReader, LOT, post, REGISTRY } from "./fixtures.ts";
 
+// Compiled once for all tests: a start takes half the time.
+const COMPILE_CACHE =
+  process.env.NODE_COMPILE_CACHE ?? fileURLToPath(new URL("../../.bijuli/compile-cache", import.meta.url));
 const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 
 interface Run {
@@ -14,7 +21,10 @@ interface Run {
 }
 
 function run(env: Record<string, string>, args: string[] = []): Run {
-  const child = spawn(process.execPath, [CLI, ...args], { env: { PATH: process.env.PATH, ...env }, stdio: "pipe" });
+  const child = spawn(process.execPath, [CLI, ...args], {
+    env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
+    stdio: "pipe",
+  });
   let stderr = "";
   child.stderr.on("data", (chunk) => {
     stderr += chunk;
@@ -65,6 +75,84 @@ test("SIGTERM under load: what was accepted is answered, and the process ends wi
   }
 });
 
+/**
+ * A client that keeps its connection and asks again and again until the server ends it, as HTTP/1.1 lets it: by saying
+ * so in an answer, or by closing while nothing is asked. Resolves with how many requests it wrote, how many whole answers
+ * it got, and what went wrong.
+ */
+function keepAsking(url: string, bodies: () => string, thinkMs: number) {
+  const { hostname, port } = new URL(url);
+  const seen = { written: 0, answered: 0, toldToClose: false, problem: undefined as string | undefined };
+  return new Promise<typeof seen>((resolve) => {
+    const socket = connect(Number(port), hostname).setEncoding("latin1").setNoDelay(true);
+    let got = "";
+    const ask = (): void => {
+      if (socket.destroyed || socket.readableEnded) return;
+      const body = bodies();
+      seen.written++;
+      socket.write(
+        `POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+    };
+    socket.on("connect", ask);
+    socket.on("data", (text: string) => {
+      got += text;
+      const end = got.indexOf("\r\n\r\n");
+      if (end === -1) return;
+      const head = got.slice(0, end);
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1]);
+      if (got.length < end + 4 + length) return;
+      if (!head.startsWith("HTTP/1.1 200 ")) seen.problem ??= got;
+      seen.answered++;
+      seen.toldToClose = /\r\nconnection: close/i.test(head);
+      got = "";
+      if (seen.toldToClose) socket.end();
+      else if (thinkMs === 0) ask();
+      else setTimeout(ask, thinkMs);
+    });
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (seen.written > seen.answered) seen.problem ??= `${error.code} with a request under way`;
+    });
+    socket.on("close", () => {
+      if (seen.written !== seen.answered) seen.problem ??= `closed with ${got.length} bytes of an answer`;
+      resolve(seen);
+    });
+  });
+}
+
+test("SIGTERM under sustained load: kept connections get every answer that they asked for, then are told to close", async () => {
+  const reader = await new FixtureReader("BUSY").start();
+  reader.delayMs = 10;
+  const adapter = run(envFor(reader));
+  try {
+    const url = await listening(adapter);
+    let lot = LOT;
+    const cached = (): string => JSON.stringify({ data: { meters: ["BUSY"], lot: LOT.toString() } });
+    // Now and then one that a reader has to be asked for.
+    const fresh = (): string => JSON.stringify({ data: { meters: ["BUSY"], lot: (lot--).toString() } });
+    const clients = [
+      ...Array.from({ length: 20 }, () => keepAsking(url, cached, 0)),
+      ...Array.from({ length: 10 }, () => keepAsking(url, cached, 15)),
+      ...Array.from({ length: 4 }, () => keepAsking(url, fresh, 5)),
+    ];
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    adapter.child.kill("SIGTERM");
+    const seen = await Promise.all(clients);
+    assert.deepEqual(
+      seen.map(({ problem }) => problem),
+      seen.map(() => undefined),
+    );
+    assert.ok(
+      seen.every(({ written, answered, toldToClose }) => written > 1 && answered === written && toldToClose),
+      JSON.stringify(seen),
+    );
+    assert.equal(await adapter.exited, 0);
+  } finally {
+    adapter.child.kill("SIGKILL");
+    await reader.stop();
+  }
+});
+
 test("a reader that hangs while it is polled does not hold up the end", async () => {
   const reader = await new FixtureReader("HANGS").start();
   reader.fault = "silent";
@@ -97,8 +185,11 @@ test("a configuration that cannot work: a line for each problem, exit 2, no secr
   const good = envFor(reader);
   const list = (...entries: unknown[]) => JSON.stringify(entries);
   const entry = { serial: "CONFIG", url: reader.url, signer: reader.signer };
+  const adapter = run({ ...good, CHAIN_ID: "", LOT_SECONDS: "0", READERS: '[{"token":"s3cr3t"' });
+  assert.equal(await adapter.exited, 2, adapter.stderr());
+  assert.match(adapter.stderr(), /^adapter: CHAIN_ID is missing.*\nadapter: LOT_SECONDS="0".*\n$/);
+  // The others in this process, for each start takes half a second.
   const cases: [Record<string, string>, RegExp][] = [
-    [{ CHAIN_ID: "", LOT_SECONDS: "0" }, /CHAIN_ID is missing.*\n.*LOT_SECONDS="0"/],
     [{ READERS: "" }, /READERS or READERS_FILE/],
     [{ READERS: '[{"token":"s3cr3t"' }, /READERS is not JSON/],
     [{ READERS: list({ ...entry, tokn: "s3cr3t" }) }, /entry 0 \(CONFIG\).*tokn/],
@@ -110,14 +201,16 @@ test("a configuration that cannot work: a line for each problem, exit 2, no secr
     [{ READERS: "", READERS_FILE: "/nowhere/readers.json" }, /READERS_FILE.*cannot be read/],
     [{ BIJULI_CLOCK: "/nowhere/clock.json" }, /clock/],
   ];
-  await Promise.all(
-    cases.map(async ([env, message]) => {
-      const adapter = run({ ...good, ...env });
-      assert.equal(await adapter.exited, 2, adapter.stderr());
-      assert.match(adapter.stderr(), message);
-      assert.ok(!adapter.stderr().includes("s3cr3t"), adapter.stderr());
-    }),
-  );
+  for (const [env, message] of cases) {
+    const settings = loadSettings(ADAPTER_SETTINGS, { ...good, ...env });
+    await assert.rejects(startAdapter(settings, { log: pino({ level: "silent" }) }), (error: Error) => {
+      // What the command line turns into lines and exit 2.
+      assert.ok(error instanceof BijuliError, String(error));
+      assert.match(error.message, message);
+      assert.ok(!error.message.includes("s3cr3t"), error.message);
+      return true;
+    });
+  }
 });
 
 test("a port in use: one clear line, exit 2; an unknown argument likewise; --help lists the settings", async (t) => {

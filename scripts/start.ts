@@ -9,7 +9,6 @@ import { readGrid } from "./start/grid.ts";
 import { introduce } from "./start/introduce.ts";
 import { Network } from "./start/network.ts";
 import { HELP, type Options, parseOptions } from "./start/options.ts";
-import { Page } from "./start/page.ts";
 import { requireFree } from "./start/ports.ts";
 import { describeLot } from "./start/print.ts";
 import { checkLots, checkRecordings } from "./start/recordings.ts";
@@ -34,18 +33,13 @@ async function main(options: Options): Promise<void> {
   const { grid, span } = await check(options);
   const began = performance.now();
   const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`.padStart(7);
-  const page = new Page();
-  const progress = (message: string) => {
-    say(`${seconds()}  ${message}`);
-    page.say(message);
-  };
+  const progress = (message: string) => say(`${seconds()}  ${message}`);
 
   // The first Ctrl-C stops the network in good order; a second one is answered by the same stop.
   const interrupted = new Promise<"interrupted">((done) => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => done("interrupted"));
   });
 
-  const address = await page.listen(options.port);
   let network: Network | undefined;
   try {
     progress("compiling the contracts, where they changed");
@@ -62,31 +56,34 @@ async function main(options: Options): Promise<void> {
       speed: options.speed,
       lots: options.lots,
       rpcPort: options.rpcPort,
+      pagePort: options.port,
       queueUrl: process.env.QUEUE_URL,
       progress,
     });
     if ((await Promise.race([network.setUp(), interrupted, network.failed])) === "interrupted") return;
-    page.show({ links: { ...network.links, ...Object.fromEntries(network.readers) }, lotSeconds: grid.lotSeconds });
     network.run();
-    progress(`running at ${options.speed} times real time; the page is at ${address}`);
-    page.say(`running at ${options.speed} times real time`);
-    say(introduce(grid, network.links, network.readers));
-
     const lots = follow(network, grid, {
       lots: options.lots,
       lastLot: span.lots,
       onLot: (line) => {
-        page.add(line);
         process.stdout.write(options.json ? `${JSON.stringify(line)}\n` : `${describeLot(line, grid.lotSeconds)}\n`);
       },
     });
-    const outcome = await Promise.race([lots.done, interrupted, network.failed]);
+    // The page starts while the first lot is measured; a network whose page fails fails with it.
+    const running = network.page.then((address) => {
+      progress(`running at ${options.speed} times real time; the page is at ${address}`);
+      say(introduce(grid, network!.links, network!.readers));
+    });
+    const outcome = await Promise.race([
+      Promise.all([lots.done, running]).then(([done]) => done),
+      interrupted,
+      network.failed,
+    ]);
     lots.stop();
     if (outcome !== "interrupted") progress(outcome);
   } finally {
     say(`${seconds()}  stopping`);
     await network?.stop();
-    page.close();
   }
 }
 

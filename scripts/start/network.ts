@@ -9,16 +9,19 @@ import {
   type Hex,
   lotOf,
   lotStart,
+  meterIdOf,
   type ReadingDomain,
   readingDomain,
 } from "@bijuli/protocol";
 import { Wallet } from "ethers";
 import { CHAIN_ID, mineByClock, startChain } from "./chain.ts";
 import { writeClock } from "./clock-file.ts";
+import { Control } from "./control.ts";
 import { type Grid, type GridMeter, metersOf } from "./grid.ts";
 import { freePort } from "./ports.ts";
 import { listeningUrl, Processes } from "./processes.ts";
 import { type Commissioning, Provisioner, type SetUpFeeder } from "./provision.ts";
+import { DemoSwitches } from "./switches.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
@@ -34,6 +37,8 @@ export interface NetworkOptions {
   speed: number;
   lots: number | undefined;
   rpcPort: number | undefined;
+  /** Where the page is served; undefined: there is none. */
+  pagePort?: number;
   queueUrl: string | undefined;
   progress: (message: string) => void;
   /** What the adapter is told instead of a reader's own address: tests put a meter there that misbehaves. */
@@ -47,18 +52,38 @@ export class Network {
   readonly #mining = new AbortController();
   #mined: Promise<void> = Promise.resolve();
   #clock: Clock | undefined;
+  #control: Control | undefined;
+  #page: Promise<string> | undefined;
+  /** What it takes to start a part again, by name. */
+  readonly #lives = new Map<string, () => Promise<string>>();
   #provisioner: Provisioner | undefined;
   feeders: SetUpFeeder[] = [];
   /** Where the parts listen, by name. */
   readonly links: Record<string, string> = {};
   /** serial → the reader's address. */
   readonly readers = new Map<string, string>();
+  /** What is done to the simulated meters. */
+  readonly switches: DemoSwitches;
 
   constructor(options: NetworkOptions) {
     this.#options = options;
     rmSync(options.dir, { recursive: true, force: true });
     mkdirSync(options.dir, { recursive: true, mode: 0o700 });
     this.#processes = new Processes(options.dir, at(".bijuli/compile-cache"));
+    this.switches = new DemoSwitches(join(options.dir, "switches.json"));
+  }
+
+  get grid(): Grid {
+    return this.#options.grid;
+  }
+
+  get clock(): Clock {
+    return this.#clock!;
+  }
+
+  /** The page's address, once it is served; it starts while the first lot is measured. */
+  get page(): Promise<string> {
+    return this.#page ?? Promise.reject(new BijuliError("part-failed", "this network has no page"));
   }
 
   /** Rejects when a part ends by itself. */
@@ -114,8 +139,46 @@ export class Network {
     this.#mined.catch(() => {});
   }
 
+  readerRuns(serial: string): boolean {
+    return this.#processes.runs(readerName(serial));
+  }
+
+  nodeRuns(): boolean {
+    return this.#processes.runs("node");
+  }
+
+  switchReader(serial: string, running: boolean): Promise<void> {
+    return this.#switchPart(readerName(serial), running);
+  }
+
+  switchNode(running: boolean): Promise<void> {
+    return this.#switchPart("node", running);
+  }
+
+  async #switchPart(name: string, running: boolean): Promise<void> {
+    if (this.#processes.runs(name) === running) return;
+    if (running) await this.#lives.get(name)!();
+    else await this.#processes.stopOne(name);
+  }
+
+  /** Starts a part at any free port; started again, it listens where it did. */
+  async #startPart(
+    name: string,
+    script: string,
+    args: readonly string[],
+    env: Record<string, string>,
+    port: string,
+  ): Promise<string> {
+    const begin = (number: string) =>
+      this.#processes.start(name, process.execPath, [at(script), ...args], { ...env, [port]: number }, listeningUrl);
+    const url = await begin("0");
+    this.#lives.set(name, () => begin(new URL(url).port));
+    return url;
+  }
+
   /** Stops all parts; when it returns, no process is left. */
   async stop(): Promise<void> {
+    this.#control?.close();
     this.#provisioner?.close();
     // The chain goes on mining until the node has drained: a delivery in flight may still land.
     await this.#processes.stop(() => {
@@ -145,26 +208,17 @@ export class Network {
   }
 
   async #startReader(meter: GridMeter, firstLot: bigint): Promise<Commissioning> {
-    const { source } = meter;
     const env = {
       ...this.#partSettings,
       READER_SERIAL: meter.serial,
       READER_KEY: Wallet.createRandom().privateKey,
       READER_STORE: join(this.#options.dir, `reader-${meter.meterId.slice(2, 14)}.sqlite`),
-      READER_SOURCE: "replay" in source ? `replay:${source.replay}` : `simulate:${JSON.stringify(source.simulate)}`,
+      READER_SOURCE: this.#sourceOf(meter),
       READER_HOST: "127.0.0.1",
-      READER_PORT: "0",
       // A feeder has many readers and each needs little: a third of what Node would take by itself.
       NODE_OPTIONS: "--max-semi-space-size=1 --max-old-space-size=96",
     };
-    const name = `reader-${meter.serial.replaceAll(/[^A-Za-z0-9._-]/g, "_")}-${meter.meterId.slice(2, 8)}`;
-    const url = await this.#processes.start(
-      name,
-      process.execPath,
-      [at("pi-reader/src/cli.ts"), "serve"],
-      env,
-      listeningUrl,
-    );
+    const url = await this.#startPart(readerName(meter.serial), "pi-reader/src/cli.ts", ["serve"], env, "READER_PORT");
     this.readers.set(meter.serial, url);
     const { signer, opening } = await getJson<{ signer: string; opening: Opening | null }>(new URL("/identity", url));
     // A meter that begins with the network has signed its opening; one that began earlier has closed the lot before.
@@ -172,6 +226,12 @@ export class Network {
     const opens =
       opening?.reading.lot === before ? opening : await getJson<Opening>(new URL(`/readings/${before}`, url));
     return { signer, reading: opens.reading, signature: opens.signature };
+  }
+
+  /** A simulated meter is told where the switches lie, and what it is called there. */
+  #sourceOf({ serial, source }: GridMeter): string {
+    if ("replay" in source) return `replay:${source.replay}`;
+    return `simulate:${JSON.stringify({ ...source.simulate, switches: { file: this.switches.path, sensor: serial } })}`;
   }
 
   async #startAdapter(meters: GridMeter[], commissioning: ReadonlyMap<string, Commissioning>): Promise<string> {
@@ -220,20 +280,47 @@ export class Network {
       MARKET_ADDRESS: this.book.market,
       OPEN_FEEDERS: JSON.stringify(this.feeders.map((feeder) => ({ feeder: feeder.feeder, ...until(feeder) }))),
       NODE_HOST: "127.0.0.1",
-      NODE_PORT: "0",
+      ...(this.#pageUrl === undefined ? {} : { PAGE_URL: this.#pageUrl }),
       // A Redis may hold the queue of an earlier run, whose chain is gone; this run's is its own.
       ...(queueUrl ? { QUEUE_URL: queueUrl, QUEUE_NAME: `demo-${randomUUID()}` } : {}),
     };
-    this.links.node = await this.#processes.start(
-      "node",
-      process.execPath,
-      [at("jobs/src/cli.ts"), "start"],
-      env,
-      listeningUrl,
-    );
+    this.links.node = await this.#startPart("node", "jobs/src/cli.ts", ["start"], env, "NODE_PORT");
+    if (this.#pageUrl !== undefined) {
+      this.#page = this.#startPage(rpcUrl, adapterUrl, this.#pageUrl);
+      this.#page.catch(() => {});
+    }
     await untilReady("node", new URL("/ready", this.links.node));
   }
+
+  get #pageUrl(): string | undefined {
+    const { pagePort } = this.#options;
+    return pagePort === undefined ? undefined : `http://127.0.0.1:${pagePort}`;
+  }
+
+  /** The page's server is a part like the others; it alone may throw the switches. */
+  async #startPage(rpcUrl: string, adapterUrl: string, pageUrl: string): Promise<string> {
+    this.#control = new Control(this);
+    const env = {
+      RPC_URL: rpcUrl,
+      CHAIN_ID: `${CHAIN_ID}`,
+      MARKET_ADDRESS: this.book.market,
+      POLL_INTERVAL_MS: "200",
+      NODE_URL: this.links.node!,
+      ADAPTER_URL: adapterUrl,
+      DASHBOARD_PORT: new URL(pageUrl).port,
+      DATA_DIR: join(this.#options.dir, "page"),
+      DEMO_URL: await this.#control.listen(),
+      DEMO_TOKEN: this.#control.token,
+      BIJULI_CLOCK: this.#clockPath,
+      LOG_LEVEL: this.#partSettings.LOG_LEVEL!,
+    };
+    const script = at("dashboard/src/server/main.ts");
+    return `${await this.#processes.start("page", process.execPath, [script], env, listeningUrl)}/`;
+  }
 }
+
+const readerName = (serial: string): string =>
+  `reader-${serial.replaceAll(/[^A-Za-z0-9._-]/g, "_")}-${meterIdOf(serial).slice(2, 8)}`;
 
 interface Opening {
   reading: { lot: string; energies: string };

@@ -14,6 +14,8 @@ interface Part {
   child: ChildProcess;
   exited: Promise<void>;
   lastLines: string[];
+  /** Told to end: that it does is no failure. */
+  ending: boolean;
 }
 
 /**
@@ -60,15 +62,19 @@ export class Processes {
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
-    const log = createWriteStream(join(this.#dir, `${name}.log`));
+    const log = createWriteStream(join(this.#dir, `${name}.log`), { flags: "a" });
     const lastLines: string[] = [];
     const part: Part = {
       name,
       child,
       lastLines,
+      ending: false,
       exited: new Promise((resolve) => child.once("close", () => resolve())),
     };
-    this.#parts.push(part);
+    // A part that is started again takes the place of its earlier life: the order in which all are stopped stays.
+    const earlier = this.#parts.findIndex((other) => other.name === name);
+    if (earlier >= 0) this.#parts[earlier] = part;
+    else this.#parts.push(part);
 
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(
@@ -95,9 +101,23 @@ export class Processes {
         log.end();
         const failure = this.#failure(part, `ended by itself (${signal ?? `exit code ${code}`})`);
         settle(() => reject(failure));
-        if (!this.#stopping) this.#fail(failure);
+        if (!this.#stopping && !part.ending) this.#fail(failure);
       });
     });
+  }
+
+  /** Whether a part lives. */
+  runs(name: string): boolean {
+    const part = this.#parts.find((other) => other.name === name);
+    return part !== undefined && !part.ending && part.child.exitCode === null && part.child.signalCode === null;
+  }
+
+  /** Stops one part, as a person would who wants to see what happens then. */
+  async stopOne(name: string): Promise<void> {
+    const part = this.#parts.find((other) => other.name === name);
+    if (part === undefined) return;
+    part.ending = true;
+    await this.#end(part);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { type Hex, type LotReading, meterIdOf, type ReadingDomain, recoverReadingSigner } from "@bijuli/protocol";
 import { FEMTOJOULES_PER_UNIT } from "./measurement.ts";
 import { type SignerSince, signerAt } from "./signerHistory.ts";
-import type { ClosedLot } from "./store.ts";
+import type { ClosedLot, LotEnd } from "./store.ts";
 
 /** Whose lots they are: what a store or an export says about itself. */
 export interface AuditIdentity {
@@ -10,6 +10,8 @@ export interface AuditIdentity {
   domain: ReadingDomain;
   lotSeconds: number;
   firstLot: bigint;
+  /** Where the lots go on from, when they do not begin with the first one. */
+  before?: LotEnd | undefined;
 }
 
 /** What an audit found. */
@@ -53,8 +55,9 @@ export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>): Audit
     report.problemCount++;
     if (report.problems.length < MOST_SHOWN) report.problems.push(`lot ${lot}: ${what}`);
   };
-  let before: ClosedLot | undefined;
+  let before: LotEnd | undefined;
   for (const lot of lots) {
+    if (before === undefined && identity.before?.lot === lot.lot - 1n) before = identity.before;
     const start = before ?? (lot.lot === firstLot ? { forward: 0n, reverse: 0n } : undefined);
     if (before !== undefined && lot.lot !== before.lot + 1n) problem(lot.lot, `follows lot ${before.lot}`);
     if (lot.lot < firstLot) problem(lot.lot, `lies before the first lot ${firstLot}`);

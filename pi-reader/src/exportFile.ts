@@ -22,6 +22,7 @@ export function storeIdentity(store: Store): AuditIdentity {
     domain: readingDomain({ chainId: value("chainId"), registry: value("registry") }),
     lotSeconds: Number(value("lotSeconds")),
     firstLot: BigInt(value("firstLot")),
+    before: store.pruned,
   };
 }
 
@@ -49,11 +50,13 @@ export function* exportLines(identity: AuditIdentity, lots: Iterable<ClosedLot>)
     registry: domain.registry,
     lotSeconds,
     firstLot: firstLot.toString(),
+    ...(identity.before === undefined ? {} : { before: JSON.parse(exactly(identity.before)) }),
   });
-  for (const lot of lots) {
-    yield JSON.stringify(lot, (_, value) => (typeof value === "bigint" ? value.toString() : value));
-  }
+  for (const lot of lots) yield exactly(lot);
 }
+
+const exactly = (value: object): string =>
+  JSON.stringify(value, (_, part) => (typeof part === "bigint" ? part.toString() : part));
 
 /** The same for a spreadsheet: one row a lot, Units, and mean V, A and W in millionths. */
 export function* csvLines(identity: AuditIdentity, lots: Iterable<ClosedLot>): Generator<string> {
@@ -95,6 +98,7 @@ const headerShape = z.strictObject({
   registry: z.string(),
   lotSeconds: z.int(),
   firstLot: integer,
+  before: z.strictObject({ lot: integer, forward: integer, reverse: integer }).optional(),
 });
 const lotShape = z.strictObject({
   lot: integer,
@@ -128,9 +132,9 @@ export function parseExport(path: string, text: string): { identity: AuditIdenti
     const issue = parsed.error.issues[0]!;
     throw new BijuliError("bad-export", `${path}:${number}:${issue.path.join(".")}: ${issue.message}`);
   };
-  const { serial, signers, chainId, registry, lotSeconds, firstLot } = parse(headerShape, head, 1);
+  const { serial, signers, chainId, registry, lotSeconds, firstLot, before } = parse(headerShape, head, 1);
   return {
-    identity: { serial, signers, domain: readingDomain({ chainId, registry }), lotSeconds, firstLot },
+    identity: { serial, signers, domain: readingDomain({ chainId, registry }), lotSeconds, firstLot, before },
     lots: rest.map((line, index) => parse(lotShape, line, index + 2)),
   };
 }

@@ -102,6 +102,12 @@ export class Meter {
     return this.#first;
   }
 
+  /** The oldest lot that is still in the store: the first one, unless older ones were archived. */
+  get oldestLot(): bigint | undefined {
+    const pruned = this.#store.pruned;
+    return pruned === undefined ? this.#first : pruned.lot + 1n;
+  }
+
   /** The address that signs the open lot. */
   get signer(): Hex {
     return this.#keys.addressAt(this.openLot ?? 0n);
@@ -245,7 +251,9 @@ export class Meter {
     const closed = this.#store.lots(from, lot);
     const last = closed.at(-1);
     if (last === undefined || closed.length !== lots) {
-      throw new BijuliError("not-kept", `meter ${this.serial} no longer keeps all of the lots ${from} to ${lot}`);
+      throw new BijuliError("not-kept", `meter ${this.serial} no longer keeps all of the lots ${from} to ${lot}`, {
+        remedy: "they are in the meter's archive",
+      });
     }
     const quality = closed.reduce((bits, one) => bits | one.quality, 0);
     const reading = this.#reading(

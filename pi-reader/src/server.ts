@@ -232,7 +232,7 @@ class ReaderApi {
     const limit = integer("limit", query.get("limit") ?? String(LOTS_PAGE), 1, LOTS_PAGE_MAX);
     const given = (name: string) => (query.has(name) ? lotNumber(name, query.get(name)!) : undefined);
     const newest = this.#meter.newestLot;
-    const first = this.#meter.firstLot;
+    const first = this.#meter.oldestLot;
     let from = given("from");
     let to = given("to");
     if (from !== undefined && to !== undefined && from > to) {

@@ -78,6 +78,14 @@ export const readerSettings = defineSettings({
     default: "200",
     description: "how far a sensor's own counter may be from what is integrated, in hundredths of a percent",
   },
+  READER_RETAIN_DAYS: {
+    schema: from.integer(32, 36_500).optional(),
+    description: "days of lots that the store keeps, once READER_ARCHIVE has the older ones; without it, all",
+  },
+  READER_ARCHIVE: {
+    schema: from.optionalText,
+    description: "folder for the exports of the lots that the store no longer keeps",
+  },
   READER_CALIBRATION: { schema: from.optionalText, description: "file with a sensor's calibration" },
   READER_CLOCK_SYNC: {
     schema: from.choice(["auto", "always"]),

@@ -24,6 +24,9 @@ export interface ClosedLot {
   signature: Hex;
 }
 
+/** Registers at a lot's end. */
+export type LotEnd = Pick<ClosedLot, "lot" | "forward" | "reverse">;
+
 /** What a store belongs to: readings under another of these would contradict those it has signed. */
 export interface StoreIdentity {
   serial: string;
@@ -69,7 +72,8 @@ type Row = Record<string, bigint | Uint8Array | null>;
 
 /**
  * A meter's memory: SQLite in WAL mode with synchronous FULL, so that what a commit returned from survives a power
- * cut. One process owns it, by a lock that the operating system drops with the process. Rows are only ever added.
+ * cut. One process owns it, by a lock that the operating system drops with the process. Rows are added, never changed,
+ * and the oldest may go once they are in an archive.
  */
 export class Store {
   readonly path: string;
@@ -194,6 +198,23 @@ export class Store {
         );
       }
     });
+  }
+
+  /** Forgets the lots up to `last`, whose registers the lots that are kept go on from. */
+  prune(last: ClosedLot): void {
+    const { lot, forward, reverse } = last;
+    this.#transaction(() => {
+      this.#upsert("pruned", JSON.stringify({ lot: `${lot}`, forward: `${forward}`, reverse: `${reverse}` }));
+      this.#db.prepare("DELETE FROM lots WHERE lot <= ?").run(lot);
+    });
+  }
+
+  /** Where the kept lots begin: the last pruned one and its registers. Undefined while all are kept. */
+  get pruned(): LotEnd | undefined {
+    const text = this.get("pruned");
+    if (text === undefined) return undefined;
+    const { lot, forward, reverse } = JSON.parse(text) as Record<keyof LotEnd, string>;
+    return { lot: BigInt(lot), forward: BigInt(forward), reverse: BigInt(reverse) };
   }
 
   newest(): ClosedLot | undefined {

@@ -1,35 +1,42 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, formatKWh } from "@bijuli/protocol";
-import { audit as auditLots } from "../audit.ts";
+import { type AuditIdentity, audit as auditLots } from "../audit.ts";
 import { parseExport, storedLots, storeIdentity } from "../exportFile.ts";
-import { Store } from "../store.ts";
+import { type ClosedLot, Store } from "../store.ts";
 import { type Command, usageError } from "./command.ts";
 import { lotOption } from "./export.ts";
 
 export const audit: Command = {
-  help: `audit (--store FILE | --export FILE) [--from LOT] [--to LOT]: checks a meter's lots offline
+  help: `audit [--export FILE]… [--store FILE] [--from LOT] [--to LOT]: checks a meter's lots offline
 
-Every lot is there, registers grow by each lot's energy and never go back, every reading is the meter's own. A store may
-be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Takes about 2 ms a lot.
+Every lot is there, registers grow by each lot's energy and never go back, every reading is the meter's own. Exports, an
+archive's files among them, are taken in the order given, then the store, as one run of lots. A store may be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Takes about 2 ms a lot.
 `,
   async run(args) {
     const { values } = parseArgs({
       args,
       options: {
         store: { type: "string" },
-        export: { type: "string" },
+        export: { type: "string", multiple: true },
         from: { type: "string" },
         to: { type: "string" },
       },
       strict: true,
     });
-    if ((values.store === undefined) === (values.export === undefined)) {
-      throw usageError("audit needs either --store or --export");
-    }
+    const { store, export: exports = [] } = values;
+    if (store === undefined && exports.length === 0) throw usageError("audit needs --store or --export");
     const from = lotOption("--from", values.from);
     const to = lotOption("--to", values.to);
-    const report = values.store !== undefined ? ofStore(values.store) : ofExport(values.export!);
+    const parts = [...exports.map(exported), ...(store === undefined ? [] : [stored(store)])];
+    const [begin, last] = [parts[0]!.identity, parts.at(-1)!.identity];
+    for (const { identity } of parts) {
+      if (identity.serial !== last.serial || identity.firstLot !== last.firstLot) {
+        throw new BijuliError("bad-export", `${identity.serial} and ${last.serial} are not one meter's`);
+      }
+    }
+    // The newest part knows all keys; where the run begins, the oldest one does.
+    const report = auditLots({ ...last, before: begin.before }, allLots());
     const { first, newest, forward, reverse, ...rest } = report;
     console.log(
       JSON.stringify({
@@ -44,29 +51,42 @@ be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Ta
     );
     return report.problemCount === 0 ? ExitCode.OK : ExitCode.FATAL;
 
-    function ofStore(path: string) {
-      const store = Store.openReadOnly(path);
-      try {
-        const damage = store.damage();
-        if (damage.length > 0) throw new BijuliError("audit-failed", `the store ${path} is damaged: ${damage[0]}`);
-        return auditLots(storeIdentity(store), storedLots(store, from, to));
-      } finally {
-        store.close();
+    function* allLots() {
+      for (const { lots } of parts) {
+        for (const lot of lots) {
+          if ((from === undefined || lot.lot >= from) && (to === undefined || lot.lot <= to)) yield lot;
+        }
       }
     }
 
-    function ofExport(path: string) {
+    function stored(path: string): { identity: AuditIdentity; lots: Iterable<ClosedLot> } {
+      const opened = Store.openReadOnly(path);
+      try {
+        const damage = opened.damage();
+        if (damage.length > 0) throw new BijuliError("audit-failed", `the store ${path} is damaged: ${damage[0]}`);
+        return { identity: storeIdentity(opened), lots: lotsOf(path) };
+      } finally {
+        opened.close();
+      }
+    }
+
+    function* lotsOf(path: string) {
+      const opened = Store.openReadOnly(path);
+      try {
+        yield* storedLots(opened, from, to);
+      } finally {
+        opened.close();
+      }
+    }
+
+    function exported(path: string) {
       let text: string;
       try {
         text = readFileSync(path, "utf8");
       } catch (cause) {
         throw new BijuliError("bad-export", `${path} cannot be read`, { cause });
       }
-      const { identity, lots } = parseExport(path, text);
-      return auditLots(
-        identity,
-        lots.filter(({ lot }) => (from === undefined || lot >= from) && (to === undefined || lot <= to)),
-      );
+      return parseExport(path, text);
     }
   },
 };

@@ -1,9 +1,13 @@
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { BijuliError, ExitCode } from "@bijuli/protocol";
+import { BijuliError, ExitCode, loadSettings } from "@bijuli/protocol";
+import type { AuditIdentity } from "../audit.ts";
 import { csvLines, exportLines, storedLots, storeIdentity } from "../exportFile.ts";
-import { Store } from "../store.ts";
+import { readKey } from "../keyFile.ts";
+import { readerSettings } from "../settings.ts";
+import { keySigner } from "../signer.ts";
+import { type ClosedLot, Store } from "../store.ts";
 import { type Command, usageError } from "./command.ts";
 
 /** A lot number from the command line. */
@@ -14,10 +18,12 @@ export function lotOption(name: string, text: string | undefined): bigint | unde
 }
 
 export const exportLots: Command = {
-  help: `export --store FILE [--format json|csv] [--from LOT] [--to LOT] [--out FILE]: writes a meter's lots
+  help: `export --store FILE [--format json|csv|ocmf] [--from LOT] [--to LOT] [--out FILE]: writes a meter's lots
 
   --format json  one JSON object a line, the meter's identity first; exact, and \`audit --export\` checks it
   --format csv   a row a lot, for a spreadsheet
+  --format ocmf  a record a lot in the Open Charge Metering Format 1.2 (fiscal context); each is signed with
+                 READER_KEY or READER_KEY_FILE, which must be the meter's own; --current AC|DC says what is measured
   --out FILE     writes there instead of stdout; a file that exists is not overwritten
 A store may be in use meanwhile.
 `,
@@ -30,17 +36,22 @@ A store may be in use meanwhile.
         from: { type: "string" },
         to: { type: "string" },
         out: { type: "string" },
+        current: { type: "string" },
       },
       strict: true,
     });
     if (values.store === undefined) throw usageError("export needs --store");
-    const lines = { json: exportLines, csv: csvLines }[values.format];
-    if (lines === undefined) throw usageError(`--format ${values.format} is neither json nor csv`);
+    const { format, current } = values;
+    if (!["json", "csv", "ocmf"].includes(format)) throw usageError(`--format ${format} is none of json, csv and ocmf`);
+    if (current !== undefined && ((current !== "AC" && current !== "DC") || format !== "ocmf")) {
+      throw usageError("--current is AC or DC, for --format ocmf");
+    }
     const from = lotOption("--from", values.from);
     const to = lotOption("--to", values.to);
     const store = Store.openReadOnly(values.store);
     try {
       const identity = storeIdentity(store);
+      const lines = format === "ocmf" ? await ocmfLines(identity, current) : format === "csv" ? csvLines : exportLines;
       const out =
         values.out === undefined ? process.stdout : createWriteStream(values.out, { flags: "wx", mode: 0o600 });
       if (values.out !== undefined) {
@@ -61,3 +72,21 @@ A store may be in use meanwhile.
     return ExitCode.OK;
   },
 };
+
+/** Records signed with the meter's key. */
+async function ocmfLines(identity: AuditIdentity, current: "AC" | "DC" | undefined) {
+  const { READER_KEY, READER_KEY_FILE, READER_KEY_PASSWORD_FILE } = readerSettings;
+  const settings = loadSettings({ READER_KEY, READER_KEY_FILE, READER_KEY_PASSWORD_FILE });
+  const key = await readKey({
+    key: settings.READER_KEY,
+    file: settings.READER_KEY_FILE,
+    passwordFile: settings.READER_KEY_PASSWORD_FILE,
+    credentials: process.env.CREDENTIALS_DIRECTORY,
+  });
+  const { address } = keySigner(key);
+  if (!identity.signers.some((one) => one.address === address)) {
+    throw new BijuliError("bad-key", `the key of ${address} is none of ${identity.serial}'s`);
+  }
+  const { ocmfRecords } = await import("../ocmf.ts");
+  return (_: AuditIdentity, lots: Iterable<ClosedLot>) => ocmfRecords(identity, lots, key, current);
+}

@@ -71,6 +71,7 @@ ${settingsHelp(readerSettings)}
         sensorOf(settings.READER_SOURCE) === undefined ? replaying() : await measuring();
 
       const adapter = await askAdapter();
+      const retention = await archiving();
       const metrics = new Metrics(meter);
       const server = readerServer({ meter, clock, version, calibration, token: settings.READER_TOKEN, metrics });
       await listen(server, settings.READER_HOST, settings.READER_PORT);
@@ -87,7 +88,12 @@ ${settingsHelp(readerSettings)}
         adapter !== undefined && settings.READER_PUSH
           ? new Pusher(meter, adapter, store).run(stop.signal, (error) => logger.warn({ err: error }, explain(error)))
           : undefined;
-      await Promise.all([closing, sampling(), pushing]);
+      const retaining = retention?.run(
+        stop.signal,
+        (error) => logger.error({ err: error }, explain(error)),
+        (file) => logger.info({ file }, "archived"),
+      );
+      await Promise.all([closing, sampling(), pushing, retaining]);
       logger.info("stopping");
       watchdog.stop();
       server.close();
@@ -120,6 +126,16 @@ ${settingsHelp(readerSettings)}
           logger.warn(`the store was not checked against the adapter: ${explain(error)}`);
         }
         return client;
+      }
+
+      async function archiving() {
+        const { READER_RETAIN_DAYS: days, READER_ARCHIVE: archive, LOT_SECONDS: lotSeconds } = settings;
+        if ((days === undefined) !== (archive === undefined)) {
+          throw new BijuliError("bad-settings", "READER_RETAIN_DAYS and READER_ARCHIVE go together: one is missing");
+        }
+        if (days === undefined || archive === undefined) return undefined;
+        const { Retention } = await import("../retention.ts");
+        return new Retention({ store, lotSeconds, days, archive });
       }
 
       function replaying() {

@@ -19,6 +19,8 @@ const parts = {
   },
   deploy: { file: "contracts/src/cli/deploy.ts", about: "deploys the contracts and writes their address book" },
   feeder: { file: "contracts/src/cli/feeder.ts", about: "registers meters and sets up a feeder" },
+  bill: { file: "dashboard/src/cli/bill.ts", about: "writes an account's bill with everything that it follows from" },
+  verify: { file: "dashboard/src/cli/verify.ts", about: "checks a bill offline, from the signatures up" },
 };
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const [name, ...args] = process.argv.slice(2);

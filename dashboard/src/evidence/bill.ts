@@ -144,3 +144,5 @@ export interface Bill {
     closing: AccountStand;
   };
 }
+
+export const sumOf = (values: readonly bigint[]): bigint => values.reduce((a, b) => a + b, 0n);

@@ -1,7 +1,7 @@
 import { AccountsBook, originOf } from "@bijuli/dashboard/ledger";
 import { energyOf, type Hex, Money } from "@bijuli/protocol";
-import type { ConsumerPart } from "./bill.ts";
-import { type PricedLot, same, sumOf } from "./clearings.ts";
+import { type ConsumerPart, sumOf } from "./bill.ts";
+import { type PricedLot, same } from "./clearings.ts";
 import type { ProvenEvent } from "./evidence-events.ts";
 import type { AccountStand } from "./market-state.ts";
 import type { ReadingBook } from "./reading-book.ts";

@@ -7,7 +7,7 @@ import {
   withCorrection,
 } from "@bijuli/dashboard/ledger";
 import { type ClearedLot, decodeEnergies, type Hex, lotEnd } from "@bijuli/protocol";
-import type { BillCharter } from "./bill.ts";
+import { type BillCharter, sumOf } from "./bill.ts";
 import { decodeCharter, decodeChunk } from "./charter-code.ts";
 import type { ProvenEvent } from "./evidence-events.ts";
 import type { MarketReader, ProvenClearing } from "./market-state.ts";
@@ -167,8 +167,6 @@ export function priceAgain(
 
 /** First second of a lot, as a number. */
 export const startOf = (lot: bigint, lotSeconds: number): number => Number(lotEnd(lot - 1n, lotSeconds));
-
-export const sumOf = (values: readonly bigint[]): bigint => values.reduce((a, b) => a + b, 0n);
 
 /** That what the readings make is what the chain says. */
 export function same(lot: bigint, what: string, ours: bigint, chains: bigint): void {

@@ -1,8 +1,16 @@
 import { type Hex, recoverReadingSigner } from "@bijuli/protocol";
-import type { Bill, BillBlock, BillLot, BillRequest, ConsumerPart, PlantPart } from "./bill.ts";
+import {
+  type Bill,
+  type BillBlock,
+  type BillLot,
+  type BillRequest,
+  type ConsumerPart,
+  type PlantPart,
+  sumOf,
+} from "./bill.ts";
 import type { Header } from "./block.ts";
 import { balance, chargeConsumer, payPlant, type Span } from "./charges.ts";
-import { clearingsBetween, type PricedLot, priceAgain, startOf, sumOf } from "./clearings.ts";
+import { clearingsBetween, type PricedLot, priceAgain, startOf } from "./clearings.ts";
 import { type ProvenEvent, provenEvents, shown } from "./evidence-events.ts";
 import { MarketReader } from "./market-state.ts";
 import type { ProvenChain } from "./proven-chain.ts";

@@ -1,0 +1,154 @@
+#!/usr/bin/env node
+// `bijuli bill`: writes an account's bill with everything that it follows from.
+import { renameSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { BijuliError, ExitCode, type Hex, isHex, meterIdOf } from "@bijuli/protocol";
+import {
+  accountsOf,
+  type Bill,
+  chargedLots,
+  collectBill,
+  EXPORTS,
+  type ExportFormat,
+  exportBill,
+  lotAfter,
+  lotBeforeTime,
+  parseBillFile,
+  type Rpc,
+  verifyBill,
+} from "../evidence/index.ts";
+import { Rpc as RpcClient } from "../server/rpc.ts";
+import { hexOption, main, readJson, usage } from "./command.ts";
+
+const HELP = `bijuli bill --account ACCOUNT --registry 0x… [options]
+bijuli bill --in FILE --format csv|greenbutton|html [--out FILE]
+
+Writes the bill of an account with everything behind it: readings and signatures, terms and prices, events and
+transactions, and the proofs that they are the chain's. \`bijuli verify\` checks the file offline. With --in, another form
+of a bill that was written before; it is checked first.
+
+  --account N         the account's number in the market, or its owner's address, or its meter's serial
+  --feeder NAME       which feeder, where the owner or the meter has accounts in several
+  --registry 0x…      the MeterRegistry's address; or --book FILE, the deployment's address book
+  --from LOT|TIME     the first lot, or the time at which it begins (ISO 8601); the account's first unless told
+  --to LOT|TIME       the last lot, or the time at which it is over; the last that was charged unless told
+  --rpc URL           an Ethereum node's JSON-RPC (http://127.0.0.1:8545, or RPC_URL); for old lots one that keeps old state
+  --format FORMAT     json (the bill with its evidence, which can be checked), csv, greenbutton (ESPI 1.1 Atom), html (to print)
+  --in FILE           take the bill from a file instead of from a chain
+  --out FILE          where to; standard output unless told
+
+Exit codes: 0 written, 1 failed, 2 wrong usage or input, 75 try again later (not yet cleared, node not reachable).
+`;
+
+const options = {
+  account: { type: "string" },
+  feeder: { type: "string" },
+  registry: { type: "string" },
+  book: { type: "string" },
+  from: { type: "string" },
+  to: { type: "string" },
+  rpc: { type: "string" },
+  format: { type: "string", default: "json" },
+  in: { type: "string" },
+  out: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+type Values = ReturnType<typeof parse>["values"];
+const parse = (args: string[]) => parseArgs({ args, options, strict: true });
+
+async function run(args: string[]): Promise<number> {
+  const { values } = parse(args);
+  if (values.help) {
+    process.stdout.write(HELP);
+    return ExitCode.OK;
+  }
+  const format = values.format as ExportFormat;
+  if (!EXPORTS.includes(format)) throw usage(`--format ${values.format}: there are ${EXPORTS.join(", ")}`);
+  const text = values.in === undefined ? await fromChain(values, format) : await fromFile(values.in, format);
+  if (values.out === undefined) process.stdout.write(text);
+  else write(values.out, text);
+  return ExitCode.OK;
+}
+
+async function fromFile(path: string, format: ExportFormat): Promise<string> {
+  const json = readJson(path);
+  const verdict = await verifyBill(json);
+  if (!verdict.holds) throw new BijuliError("does-not-hold", `${path} does not hold: ${verdict.first}`);
+  return exportBill(format, verdict.bill, parseBillFile(json));
+}
+
+async function fromChain(values: Values, format: ExportFormat): Promise<string> {
+  if (values.account === undefined) throw usage("--account is missing");
+  const registry = hexOption("registry", values.registry, 20) ?? registryIn(values.book);
+  const url = values.rpc ?? process.env.RPC_URL ?? "http://127.0.0.1:8545";
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage("--rpc must be an http or https URL");
+  const client = new RpcClient([url], 30_000);
+  const rpc: Rpc = (method, params) => client.call(method, params);
+
+  const account = await accountNamed(rpc, registry, values.account, values.feeder);
+  const charged = await chargedLots(rpc, registry, account);
+  const from = moment(values.from, "from", (time) => lotAfter(time, charged.lotSeconds)) ?? charged.first;
+  const to = moment(values.to, "to", (time) => lotBeforeTime(time, charged.lotSeconds)) ?? charged.last;
+  if (from > to) throw usage(`lot ${from}, the first, lies behind lot ${to}, the last`);
+  const { file, bill } = await collectBill(rpc, { registry, account, from, to });
+  say(bill);
+  return exportBill(format, bill, file);
+}
+
+async function accountNamed(rpc: Rpc, registry: Hex, name: string, feeder: string | undefined): Promise<number> {
+  if (/^[1-9][0-9]{0,9}$/.test(name) && feeder === undefined) return Number(name);
+  const by = isHex(name, 20)
+    ? { owner: name.toLowerCase() as Hex }
+    : { meterId: isHex(name, 32) ? name : meterIdOf(name) };
+  const all = await accountsOf(rpc, registry, by);
+  const found = feeder === undefined ? all : all.filter((one) => one.name === feeder || one.feeder === feeder);
+  if (found.length === 1) return found[0]!.account;
+  const where = found.map((one) => `${one.account} (${one.role} in ${one.name})`).join(", ");
+  throw new BijuliError(
+    "no-such-account",
+    found.length === 0 ? `the market has no account of ${name}` : `${name} has several accounts: ${where}`,
+    {
+      remedy:
+        found.length === 0
+          ? "give the account's number, its owner's address or its meter's serial"
+          : "give one's number",
+    },
+  );
+}
+
+function registryIn(book: string | undefined): Hex {
+  if (book === undefined) throw usage("--registry (or --book) is missing");
+  const { registry } = readJson(book) as { registry?: unknown };
+  if (!isHex(registry, 20)) throw new BijuliError("bad-file", `${book} is no address book: registry is missing`);
+  return registry.toLowerCase() as Hex;
+}
+
+/** A lot's number, or a time. */
+function moment(text: string | undefined, name: string, lotAt: (time: number) => bigint): bigint | undefined {
+  if (text === undefined) return undefined;
+  if (/^[0-9]{1,12}$/.test(text)) return BigInt(text);
+  const time = Date.parse(text);
+  if (!/^[0-9]{4}-/.test(text) || Number.isNaN(time)) {
+    throw usage(`--${name} ${JSON.stringify(text)} must be a lot or a time such as 2026-11-01T00:00Z`);
+  }
+  return lotAt(time / 1000);
+}
+
+/** Written at once or not at all. */
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(`${path}.new`, text, { flush: true });
+    renameSync(`${path}.new`, path);
+  } catch (cause) {
+    throw new BijuliError("bad-file", `${path} cannot be written: ${(cause as Error).message}`);
+  }
+}
+
+function say({ block, registry, lots, transactions }: Bill): void {
+  process.stderr.write(
+    `${lots.length} lots, ${transactions.length} transactions; check it with --registry ${registry} --block-hash ${block.hash} (block ${block.number})\n`,
+  );
+}
+
+await main(run);

@@ -1,0 +1,40 @@
+import { readFileSync } from "node:fs";
+import { BijuliError, ExitCode, explain, type Hex, isHex } from "@bijuli/protocol";
+
+/** Bad usage or input: nothing was done. */
+const USAGE = new Set(["usage", "bad-file", "not-a-bill", "no-registry", "no-such-account"]);
+/** What may succeed when the same command is run again. */
+const TEMPORARY = new Set(["rpc-unreachable", "not-cleared"]);
+
+/** Runs a command line: one clear line for what goes wrong, and the exit code that goes with it. */
+export async function main(run: (args: string[]) => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await run(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`);
+    const parsing = String((error as NodeJS.ErrnoException)?.code).startsWith("ERR_PARSE_ARGS");
+    const code = error instanceof BijuliError ? error.code : "";
+    process.exitCode =
+      parsing || USAGE.has(code) ? ExitCode.USAGE : TEMPORARY.has(code) ? ExitCode.TEMPORARY : ExitCode.FATAL;
+  }
+}
+
+/** @throws BijuliError usage */
+export const usage = (message: string): BijuliError =>
+  new BijuliError("usage", message, { remedy: "--help tells what there is" });
+
+/** A file's JSON. @throws BijuliError bad-file */
+export function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new BijuliError("bad-file", `${path}: ${(cause as Error).message}`);
+  }
+}
+
+/** An option that must be so many bytes of hex. @throws BijuliError usage */
+export function hexOption(name: string, value: string | undefined, bytes: number): Hex | undefined {
+  if (value === undefined) return undefined;
+  if (isHex(value, bytes)) return value.toLowerCase() as Hex;
+  throw usage(`--${name} ${JSON.stringify(value)} must be 0x and ${2 * bytes} hex digits`);
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+// `bijuli verify FILE`: checks a bill offline, from the signatures up.
+import { parseArgs } from "node:util";
+import { ExitCode } from "@bijuli/protocol";
+import { type Bill, energyText, etherText, verifyBill } from "../evidence/index.ts";
+import { hexOption, main, readJson, usage } from "./command.ts";
+
+const HELP = `bijuli verify FILE [--registry 0x…] [--block-hash 0x…]
+
+Checks a bill that \`bijuli bill\` wrote, offline: makes it again from the meters' signatures and from what the block's
+hash proves, and compares. The first thing that does not hold is named.
+
+  --registry 0x…      the MeterRegistry's address, as its regulator published it
+  --block-hash 0x…    the hash of the block at which the bill is closed, as any block explorer or node tells it
+                      Without these two, the file's own are taken: then all is consistent, but whether the block and
+                      the registry are the real ones is only the file's claim.
+
+Exit codes: 0 it holds, 1 it does not, 2 wrong usage or no bill.
+`;
+
+const options = {
+  registry: { type: "string" },
+  "block-hash": { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+async function run(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return ExitCode.OK;
+  }
+  const [file] = positionals;
+  if (file === undefined || positionals.length > 1) throw usage("verify takes one FILE");
+  const registry = hexOption("registry", values.registry, 20);
+  const blockHash = hexOption("block-hash", values["block-hash"], 32);
+  const verdict = await verifyBill(readJson(file), {
+    ...(registry ? { registry } : {}),
+    ...(blockHash ? { blockHash } : {}),
+  });
+  if (!verdict.holds) {
+    process.stderr.write(`${file} does not hold: ${verdict.first}\n`);
+    return ExitCode.FATAL;
+  }
+  process.stdout.write(`${summary(verdict.bill)}\n`);
+  for (const name of verdict.claimed) {
+    const { bill } = verdict;
+    const [what, value, option] =
+      name === "registry"
+        ? ["the MeterRegistry's address", bill.registry, "--registry"]
+        : ["the block's hash", bill.block.hash, "--block-hash"];
+    process.stdout.write(`only claimed by the file: ${what} ${value}; compare it yourself, or give ${option}\n`);
+  }
+  return ExitCode.OK;
+}
+
+function summary({ account, role, from, to, lots, totals, money, transactions, block }: Bill): string {
+  const { owes, earns, energy } = totals;
+  return [
+    `the bill holds: ${role}, account ${account}, lots ${from} to ${to} (${lots.length}), ${energyText(energy)}`,
+    `owes ${etherText(owes)}, earns ${etherText(earns)}; balance ${etherText(money.closing.balance)}, arrears ${etherText(money.closing.owed)}`,
+    `proved by ${transactions.length} transactions up to block ${block.number} (${new Date(block.timestamp * 1000).toISOString()})`,
+  ].join("\n");
+}
+
+await main(run);

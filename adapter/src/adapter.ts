@@ -17,6 +17,7 @@ import { Poller } from "./poller.ts";
 import { ReaderHttp } from "./reader-http.ts";
 import { InlineRecovery, ThreadedRecovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
+import { Remembered } from "./remembered.ts";
 import { Responder } from "./responder.ts";
 import { ADAPTER_SETTINGS, type AdapterSettings, checkSettings } from "./settings.ts";
 import { Shelf } from "./shelf.ts";
@@ -54,7 +55,16 @@ export async function startAdapter(
         lotEndMs: (lot) => Number(lotEnd(lot, lotSeconds)) * 1000,
       })
     : undefined;
-  const evidence = new Evidence({ file: settings.EVIDENCE_FILE, log });
+  const remembered =
+    settings.DATA_DIR === undefined
+      ? undefined
+      : await Remembered.open(
+          settings.DATA_DIR,
+          { chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS, lotSeconds },
+          { log, onFailure: () => metrics?.stateWriteFailed() },
+        );
+  if (remembered !== undefined) log.info({ meters: remembered.recall(roster) }, "meters are remembered");
+  const evidence = new Evidence({ file: settings.EVIDENCE_FILE, log, remembered });
   const shelf = new Shelf({ lotSeconds, maxAgeMs: settings.CACHE_MAX_AGE, maxItems: settings.CACHE_MAX_ITEMS });
   // Polls leave room for what requests ask of readers meanwhile.
   const readers = new ReaderHttp({ maxSockets: settings.POLL_CONCURRENCY + 192 });
@@ -99,6 +109,7 @@ export async function startAdapter(
     evidence,
     http: readers,
     shared,
+    remembered,
     log,
     onReaderCall: (_meter, status, seconds) => metrics?.readerCall(status, seconds),
     onVerified: () => metrics?.verified(),
@@ -177,6 +188,7 @@ export async function startAdapter(
       runtime: { nodeVersion: process.version, platform: process.platform, architecture: process.arch },
       cache: { type: settings.CACHE_TYPE, readings: shelf.size, redis: shared?.state() },
       poll: { lot: poller.progress.lot.toString(), read: poller.progress.read, seconds: poller.progress.seconds },
+      state: { kept: remembered !== undefined, failing: remembered?.failing },
       contradictions: evidence.items.length,
       meters: roster.meters.slice(0, 1000).map((meter) => ({
         serial: meter.serial,
@@ -214,6 +226,7 @@ export async function startAdapter(
     server.close();
     signers.close();
     recovery.close();
+    remembered?.close();
     await shared?.close();
     throw error;
   }
@@ -236,6 +249,7 @@ export async function startAdapter(
       await polled;
       signers.close();
       recovery.close();
+      remembered?.close();
       await shared?.close();
       log.info("closed");
     },

@@ -16,6 +16,7 @@ import type { Meter } from "./meters.ts";
 import { type ReaderAnswer, ReaderFault, type ReaderHttp } from "./reader-http.ts";
 import type { Recovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
+import type { Remembered } from "./remembered.ts";
 import { recoverFast } from "./secp256k1.ts";
 import type { SharedReadings } from "./shared-readings.ts";
 import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
@@ -37,6 +38,8 @@ export interface CollectorOptions {
   http: ReaderHttp;
   /** Readings that other adapters of this operator verified, when they share a cache. */
   shared?: SharedReadings | undefined;
+  /** What outlasts a restart, where it is kept. */
+  remembered?: Remembered | undefined;
   log: Logger;
   /** Told of every call to a reader: its status, or 0 when it gave none. */
   onReaderCall?: (meter: Meter, status: number, seconds: number) => void;
@@ -287,12 +290,32 @@ export class Collector {
     }
     const elsewhere = await this.#sharedContradiction(meter, signer, signed, source);
     // Nothing may come between this look and the shelf: two answers that contradict each other can arrive together.
-    const found = shelf.contradiction(meter, signed, signer) ?? elsewhere;
+    const found = this.#contradiction(meter, signed, signer) ?? elsewhere;
     if (found !== undefined) throw await this.#disagreement(meter, signer, found, source);
     const entry = shelf.put(meter, signed, { signer, ...times });
+    if (meter.newest === entry) this.#o.remembered?.note(meter, entry);
     if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
+  }
+
+  /** What this adapter was told otherwise, before it last started too. */
+  #contradiction(meter: Meter, signed: SignedReading, signer: string): Contradiction | undefined {
+    const { shelf, domain, log } = this.#o;
+    const found = shelf.contradiction(meter, signed, signer);
+    const { remembered } = meter;
+    if (found === undefined || remembered === undefined) return found;
+    // Whoever can write to its file could accuse a meter: only what it signed counts.
+    try {
+      const { reading, signature } = shelf.signed(meter, remembered);
+      if (recoverReadingSigner(domain, reading, signature, recoverFast).toLowerCase() === remembered.signer)
+        return found;
+      log.warn(`${meter.label}: what was remembered of it is not what it signed`);
+    } catch (error) {
+      log.warn(`${meter.label}: what was remembered of it is not believed: ${explain(error)}`);
+    }
+    meter.remembered = undefined;
+    return shelf.contradiction(meter, signed, signer);
   }
 
   /** What another adapter of this operator was told otherwise. */

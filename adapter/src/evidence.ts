@@ -2,6 +2,7 @@ import { appendFileSync } from "node:fs";
 import { readingToJson, type SignedReading } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
+import type { Remembered } from "./remembered.ts";
 import type { Contradiction } from "./shelf.ts";
 
 const KEPT = 1000;
@@ -58,9 +59,16 @@ export class Evidence {
   readonly #log: Logger;
   readonly #seen = new Set<string>();
 
-  constructor(options: { file: string | undefined; log: Logger }) {
+  readonly #remembered: Remembered | undefined;
+
+  constructor(options: { file: string | undefined; log: Logger; remembered?: Remembered | undefined }) {
     this.#file = options.file;
     this.#log = options.log;
+    this.#remembered = options.remembered;
+    for (const [key, item] of options.remembered?.recallEvidence().slice(-KEPT) ?? []) {
+      this.#seen.add(key);
+      this.items.push(item);
+    }
   }
 
   /** Returns false when these two readings are known already. */
@@ -89,6 +97,7 @@ export class Evidence {
       if (report !== undefined) item.report = report;
     }
     this.items.push(item);
+    this.#remembered?.keep(key, item);
     this.#log.error({ evidence: item }, `${meter.label} contradicts itself at the end of lot ${item.lot}`);
     if (this.#file !== undefined) {
       try {

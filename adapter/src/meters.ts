@@ -18,6 +18,8 @@ export class Meter {
   /** Its verified readings by "lot:n". */
   readonly readings = new Map<string, ShelfEntry>();
   newest: ShelfEntry | undefined;
+  /** What it said last before this process began: never served, only held against what it says now. */
+  remembered: ShelfEntry | undefined;
   /** Its first lot, once a run was asked for that began before it. */
   firstLot: bigint | undefined;
   /** The run that its last request asked for: the next one is likely to continue it. */

@@ -73,6 +73,7 @@ export class AdapterMetrics {
   readonly #redis: Counter;
   readonly #refused: Counter;
   readonly #evidence: Counter;
+  readonly #stateWriteFailures: Counter;
   /** Requests answered from the cache since the last scrape. */
   #hits = 0;
 
@@ -136,6 +137,11 @@ export class AdapterMetrics {
     this.#evidence = new Counter({
       name: "bijuli_contradictions_total",
       help: "Pairs of signed readings of one meter that contradict each other: an alarm",
+      registers,
+    });
+    this.#stateWriteFailures = new Counter({
+      name: "bijuli_state_write_failures_total",
+      help: "Times that DATA_DIR could not be written: what meters said since would be forgotten by a restart",
       registers,
     });
     const age = (): number[] => {
@@ -221,6 +227,10 @@ export class AdapterMetrics {
 
   refused(cause: string): void {
     this.#refused.inc({ cause });
+  }
+
+  stateWriteFailed(): void {
+    this.#stateWriteFailures.inc();
   }
 
   contradiction(): void {

@@ -23,8 +23,8 @@ const LONGEST_RETRY_MS = 15_000;
 
 /**
  * Reads every meter shortly after each lot's end, so that the answer is ready before a request comes. A meter that
- * fails is tried again, ever less often, until the next lot's poll takes over; once it is back, the newest of the lots
- * missed meanwhile are read too, and older ones when they are asked for.
+ * fails is tried again, ever less often, until the next lot's poll takes over; once it is back, or this adapter is, the
+ * newest of the lots missed meanwhile are read too, and older ones when they are asked for.
  */
 export class Poller {
   readonly #o: PollerOptions;
@@ -109,7 +109,7 @@ export class Poller {
         const pause = at - performance.now();
         if (pause > 0) await sleep(pause, undefined, { signal: this.#stop.signal });
         if (this.#stop.signal.aborted || this.#currentLot() - 1n > lot) return;
-        const newest = meter.newest?.lot;
+        const newest = (meter.newest ?? meter.remembered)?.lot;
         if (await this.#read(meter, lot)) {
           this.progress.read++;
           this.#noteGap(meter, newest, lot);

@@ -106,6 +106,11 @@ export const ADAPTER_SETTINGS = defineSettings({
     default: "12",
     description: "lots before the newest that are read unasked when a meter was away for a while, the newest first",
   },
+  DATA_DIR: {
+    schema: from.optionalText,
+    description:
+      "folder in which each meter's newest reading and all evidence outlast a restart; one adapter each. Without it a restart forgets what meters said before",
+  },
   EVIDENCE_FILE: {
     schema: from.optionalText,
     description: "file to which readings that contradict each other are appended, a JSON line a pair",

@@ -74,7 +74,8 @@ export class Shelf {
     const from = lotBefore(reading);
     let before: ShelfEntry | undefined;
     let after: ShelfEntry | undefined;
-    for (const entry of meter.readings.values()) {
+    const { remembered } = meter;
+    for (const entry of remembered === undefined ? meter.readings.values() : [...meter.readings.values(), remembered]) {
       const start = entry.lot - BigInt(entry.lots);
       if (entry.lot < from) {
         if (before === undefined || entry.lot > before.lot) before = entry;
@@ -125,6 +126,8 @@ export class Shelf {
       receivedAt: from.receivedAt,
     };
     meter.readings.set(key, entry);
+    // What it says now about that time has been found to agree.
+    if (meter.remembered !== undefined && meter.remembered.lot <= entry.lot) meter.remembered = undefined;
     this.#arrivals.set(entry, meter);
     if (meter.newest === undefined || meter.newest.lot < entry.lot) meter.newest = entry;
     this.#evict();

@@ -2,14 +2,27 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Answer } from "./fixtures/adapter.ts";
 import { echo } from "./fixtures/adapter.ts";
+import { freePort } from "./fixtures/chain.ts";
 import { runCli, SPEC_ID } from "./fixtures/node.ts";
 import { until } from "./fixtures/until.ts";
 import { type Scene, startScene, wellAgain } from "./support/scene.ts";
 
+const LATER = "1a7e0000-d0d2-476c-a1a8-72dfb6633f46";
+
 describe("requests of the real Operator on a real chain", () => {
   let scene: Scene;
   before(async () => {
-    scene = await startScene();
+    const port = String(await freePort());
+    scene = await startScene({
+      settings: { NODE_PORT: port, BRIDGE_RESPONSE_URL: `http://127.0.0.1:${port}` },
+      more: {
+        later: {
+          id: LATER,
+          fetch:
+            'fetch [type="bridge" name="words" async=true requestData=<{"id": $(jobRun.id), "data": $(decode_cbor)}>]',
+        },
+      },
+    });
   });
   after(() => scene?.close());
 
@@ -109,6 +122,7 @@ describe("requests of the real Operator on a real chain", () => {
       [{ body: { data: { result: "0xabc" } } }, /task encode_data.*is not hex/],
       [{ body: { data: { result: { a: 1 } } } }, /task encode_data.*expected bytes, got an object/],
       [{ body: [] }, /task result/],
+      [{ raw: '{"data":{"result":"0x\\u0000\\ud800"}}' }, /task encode_data.*is not hex/],
       [
         { status: 404, body: { error: { name: "UnknownMeter", message: "meter M-7" } } },
         /answered 404: UnknownMeter: meter M-7/,
@@ -129,12 +143,60 @@ describe("requests of the real Operator on a real chain", () => {
     for (const group of answers.keys()) await until(group, async () => (await scene.deliveries(group)).length === 1);
   });
 
+  test("an async bridge's adapter answers later, also to a node that was killed meanwhile", async () => {
+    scene.adapter.answer = (body) =>
+      (body.data as { text: string }).text === "at once" ? echo(body) : { body: { pending: true } };
+    const asked = () => scene.adapter.asked.filter(({ body }) => (body.data as { group: string }).group === "later");
+    await scene.request("later", "in time", 1, { jobId: LATER });
+    await scene.request("later", "at once", 1, { jobId: LATER });
+    const waiting = await scene.cause("later", /task fetch: waits for the answer of bridge words/);
+    assert.equal(waiting.state, "pending");
+    await scene.restart();
+    await scene.cause("later", /waits for the answer/);
+    assert.equal(asked().length, 2, "who said pending is not asked again");
+    const url = String(asked()[0]!.body.responseURL);
+    assert.match(url, /\/v2\/resume\/[0-9a-f-]{36}$/);
+    const send = (body: string) => fetch(url, { method: "PATCH", body });
+    assert.equal((await send("{}")).status, 400);
+    assert.equal((await send('{"value": 1, "error": "x"}')).status, 400);
+    assert.equal((await send("<html>")).status, 400);
+    assert.equal(
+      (await fetch(`${url.slice(0, -36)}${crypto.randomUUID()}`, { method: "PATCH", body: '{"value":1}' })).status,
+      404,
+    );
+    assert.equal((await send('{"value": {"data": {"result": "0x6c61746572"}}}')).status, 200);
+    assert.equal((await send('{"value": {"data": {"result": "0x00"}}}')).status, 404, "an answer is given once");
+    await scene.delivered("later", 2);
+    const [first, second] = await scene.deliveries("later");
+    assert.deepEqual(
+      [first, second].map((one) => Buffer.from(one!.data.slice(2), "hex").toString()),
+      ["later", "at once"],
+    );
+    wellAgain(scene);
+  });
+
+  test("an async bridge's error is the run's cause, and the adapter is asked again", async () => {
+    scene.adapter.answer = () => ({ body: { pending: true } });
+    await scene.request("later error", "x", 1, { jobId: LATER });
+    await scene.cause("later error", /waits for the answer/);
+    const { body } = scene.adapter.asked.findLast(
+      (one) => (one.body.data as { group: string }).group === "later error",
+    )!;
+    wellAgain(scene);
+    await fetch(String(body.responseURL), { method: "PATCH", body: '{"error": "meter M-1 is gone"}' });
+    await scene.delivered("later error", 1);
+    const [run] = await scene.runs("later error");
+    const whole = await scene.node.get<{ causes: { cause: string }[] }>(`/runs/${run!.id}`);
+    assert.ok(whole.causes.some(({ cause }) => /answered later: meter M-1 is gone/.test(cause)));
+  });
+
   test("a second process on the same folder ends with a clear message and code 2", async () => {
     const second = await runCli(["start"], {
       CHAIN_ID: "31337",
       RPC_URL: scene.chain.url,
       JOBS_DIR: scene.home.jobs,
       DATA_DIR: `${scene.home.folder}/data`,
+      BRIDGE_RESPONSE_URL: scene.node.url,
       NODE_KEY: `0x${"11".repeat(32)}`,
       NODE_PORT: "0",
     });

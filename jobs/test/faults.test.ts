@@ -83,6 +83,7 @@ describe("a node among faults", () => {
     await scene.request("hanging", "behind");
     await scene.request("free", "x", 3);
     await scene.delivered("free", 3);
+    await scene.cause("hanging", /task fetch: timed out after 2000 ms/);
     assert.equal((await scene.deliveries("hanging")).length, 0);
     scene.adapter.answer = (body) => echo(body);
     await scene.delivered("hanging", 2);

@@ -4,7 +4,7 @@ import { type RpcClient, RpcError } from "../chain/rpc.ts";
 import type { Head, RpcReceipt } from "../chain/types.ts";
 import type { NewTransaction, Settlement, StoredAttempt, TransactionStore } from "../state/transaction-store.ts";
 import { emptyAttempt, replaceAttempt, signAttempt } from "./attempts.ts";
-import { type FeePolicy, firstBid, higherBid } from "./fees.ts";
+import { type FeePolicy, firstBid, higherBid, replacingBid } from "./fees.ts";
 import type { SendingKey } from "./keys.ts";
 
 /** A transaction to be made. */
@@ -35,6 +35,8 @@ export interface Sent {
   /** Heads at which its nonce was used and no receipt was found. */
   missed: number;
   problem: string | undefined;
+  /** The last attempt was refused for what it bids. */
+  underbid?: boolean;
   /** Its last attempt does nothing. */
   voided?: boolean;
 }
@@ -263,6 +265,7 @@ export class TransactionManager {
         try {
           await this.#rpc.call("eth_sendRawTransaction", [sent.attempts.at(-1)!.raw]);
           sent.problem = undefined;
+          sent.underbid = false;
           sender.problem = undefined;
         } catch (error) {
           this.#judge(sender, sent, error);
@@ -278,6 +281,7 @@ export class TransactionManager {
       return;
     if (/replacement transaction underpriced/i.test(said)) return;
     sent.problem = said;
+    sent.underbid = /underpriced|less than block base fee|fee cap less than|max fee per gas less/i.test(said);
     if (/insufficient funds/i.test(said)) sender.problem = "not enough ether to send";
     this.#logger.warn(
       { sender: sent.sender, nonce: sent.nonce, run: sent.runId, cause: said },
@@ -298,7 +302,8 @@ export class TransactionManager {
     // Counted from when it came to be the next: those that wait behind others are not stuck.
     if (sender.next?.nonce !== lowest) sender.next = { nonce: lowest, since: head.number };
     const waited = head.number - Math.max(stuck.broadcastAt, sender.next.since);
-    if (stuck.problem !== undefined && waited >= 1) await this.#broadcast(sender, [...sender.waiting.values()]);
+    if (stuck.underbid && waited >= 1) await this.#bump(sender, stuck);
+    else if (stuck.problem !== undefined && waited >= 1) await this.#broadcast(sender, [...sender.waiting.values()]);
     else if (waited >= this.#fees.bumpAfter) await this.#bump(sender, stuck);
   }
 
@@ -355,7 +360,7 @@ export class TransactionManager {
 
   /** Uses a nonce up with a transaction that does nothing, for what it was meant for is gone. */
   async #void(sender: Sender, sent: Sent): Promise<void> {
-    const bid = higherBid(this.#fees, this.#head, sent.attempts.at(-1)!);
+    const bid = replacingBid(this.#fees, this.#head, sent.attempts.at(-1)!);
     const attempt = emptyAttempt(sender.key, this.#chainId, sent.nonce, bid);
     await this.#store.insertAttempt(sent.id, attempt);
     sent.attempts.push(attempt);
@@ -370,9 +375,9 @@ export class TransactionManager {
   async #bump(sender: Sender, sent: Sent): Promise<void> {
     const last = sent.attempts.at(-1)!;
     const bid = higherBid(this.#fees, this.#head, last);
-    if (bid.maxFee > this.#fees.maxFee) {
-      sent.problem = `stuck: ${last.maxFee} wei per gas is not enough, and the cap is ${this.#fees.maxFee}`;
+    if (bid === undefined) {
       await this.#broadcast(sender, [sent]);
+      sent.problem = `stuck: ${last.maxFee} wei per gas is not enough, and the cap is ${this.#fees.maxFee}`;
       return;
     }
     const attempt = replaceAttempt(sender.key, last, bid);

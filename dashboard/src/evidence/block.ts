@@ -1,5 +1,6 @@
 import type { Hex } from "@bijuli/protocol";
 import { decodeRlp, encodeRlp, keccak256 } from "ethers";
+import { bytesOf } from "./hex-bytes.ts";
 import { DoesNotHold } from "./witness.ts";
 
 /** What a block's header commits to. */
@@ -77,9 +78,9 @@ export function headerBytes(block: Record<string, unknown>): Hex {
 }
 
 export function decodeHeader(bytes: Hex): Header {
-  const fields = decodeRlp(bytes) as Hex[];
+  const fields = decodeRlp(bytesOf(bytes)) as Hex[];
   return {
-    hash: keccak256(bytes) as Hex,
+    hash: keccak256(bytesOf(bytes)) as Hex,
     parentHash: fields[0]!,
     stateRoot: fields[3]!,
     transactionsRoot: fields[4]!,
@@ -98,9 +99,9 @@ export function decodeTransaction(raw: Hex, what: string): ProvenTransaction {
   const legacy = Number.parseInt(type, 16) >= 0xc0;
   const at = legacy ? 3 : TO_AT[type];
   if (at === undefined) throw new DoesNotHold(`${what}: transactions of type 0x${type} are not known here`);
-  const fields = decodeRlp(legacy ? raw : `0x${raw.slice(4)}`) as Hex[];
+  const fields = decodeRlp(bytesOf(legacy ? raw : `0x${raw.slice(4)}`)) as Hex[];
   const to = fields[at]!;
-  return { hash: keccak256(raw) as Hex, to: to === "0x" ? undefined : to, input: fields[at + 2]! };
+  return { hash: keccak256(bytesOf(raw)) as Hex, to: to === "0x" ? undefined : to, input: fields[at + 2]! };
 }
 
 /** A receipt as its block's trie holds it, out of what eth_getTransactionReceipt says. */
@@ -119,7 +120,12 @@ export function receiptBytes(receipt: {
 
 export function decodeReceipt(bytes: Hex): { succeeded: boolean; logs: ProvenLog[] } {
   const legacy = Number.parseInt(bytes.slice(2, 4), 16) >= 0xc0;
-  const [status, , , logs] = decodeRlp(legacy ? bytes : `0x${bytes.slice(4)}`) as [Hex, Hex, Hex, [Hex, Hex[], Hex][]];
+  const [status, , , logs] = decodeRlp(bytesOf(legacy ? bytes : `0x${bytes.slice(4)}`)) as [
+    Hex,
+    Hex,
+    Hex,
+    [Hex, Hex[], Hex][],
+  ];
   return {
     succeeded: status === "0x01",
     logs: logs.map(([address, topics, data]) => ({ address, topics, data })),

@@ -1,4 +1,5 @@
 import { domainSeparator, type Hex } from "@bijuli/protocol";
+import { bytesOf } from "./hex-bytes.ts";
 import type { ProvenChain } from "./proven-chain.ts";
 import { addressOf, arrayAt, bitsOf, mapped } from "./storage.ts";
 import { DoesNotHold } from "./witness.ts";
@@ -15,6 +16,9 @@ export interface MeterKey {
 /** MeterRegistry's storage: _newest, _older. */
 const NEWEST = 3n;
 const OLDER = 4n;
+
+const PUSH1 = 0x60;
+const PUSH32 = 0x7f;
 
 /** What a registry's own code says: Solidity writes immutables into it. */
 export interface RegistryFacts {
@@ -43,12 +47,12 @@ export function registryFacts(code: Hex, registry: Hex, chainId: bigint): Regist
 /** The constants of 32 bytes in a contract's code. */
 function pushedWords(code: Hex): Set<bigint> {
   const words = new Set<bigint>();
-  for (let at = 2; at < code.length; at += 2) {
-    const op = Number.parseInt(code.slice(at, at + 2), 16);
-    if (op < 0x60 || op > 0x7f) continue;
-    const size = 2 * (op - 0x5f);
-    if (size === 64 && at + 2 + size <= code.length) words.add(BigInt(`0x${code.slice(at + 2, at + 2 + size)}`));
-    at += size;
+  const bytes = bytesOf(code);
+  for (let at = 0; at < bytes.length; at++) {
+    const op = bytes[at]!;
+    if (op < PUSH1 || op > PUSH32) continue;
+    if (op === PUSH32 && at + 32 < bytes.length) words.add(BigInt(`0x${code.slice(4 + 2 * at, 68 + 2 * at)}`));
+    at += op - PUSH1 + 1;
   }
   return words;
 }

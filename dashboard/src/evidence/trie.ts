@@ -1,5 +1,6 @@
 import type { Hex } from "@bijuli/protocol";
 import { decodeRlp, encodeRlp, keccak256, type RlpStructuredData } from "ethers";
+import { bytesOf } from "./hex-bytes.ts";
 import { DoesNotHold, type Witness } from "./witness.ts";
 
 /*
@@ -46,7 +47,7 @@ function resolve(witness: Witness, next: Node, what: string): Node[] {
 }
 
 function decode(bytes: Hex, what: string): Node[] {
-  const node = decodeRlp(bytes) as Node;
+  const node = decodeRlp(bytesOf(bytes)) as Node;
   if (typeof node === "string") throw new DoesNotHold(`${what}: its proof is malformed`);
   return node;
 }

@@ -1,5 +1,6 @@
 import { BijuliError, type Hex } from "@bijuli/protocol";
 import { keccak256 } from "ethers";
+import { bytesOf } from "./hex-bytes.ts";
 
 /** What does not hold of a bill: the first thing, in words. */
 export class DoesNotHold extends BijuliError {
@@ -24,7 +25,7 @@ export class Witness {
 
   /** @returns the bytes' keccak256, by which they will be found */
   add(bytes: Hex): Hex {
-    const hash = keccak256(bytes) as Hex;
+    const hash = keccak256(bytesOf(bytes)) as Hex;
     this.#bytes.set(hash, bytes);
     return hash;
   }

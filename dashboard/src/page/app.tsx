@@ -63,7 +63,7 @@ export function App() {
           <svg viewBox="0 0 32 32" aria-hidden="true">
             <path d="M18 3 7 18h7l-2 11 12-16h-7z" />
           </svg>
-          Bijuli <span lang="ne">बिजुली</span>
+          Bijuli
         </a>
         {feeders.data !== undefined && feeders.data.length > 1 && (
           <label class="chooser">

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { clockTime, dateTime, monthDay } from "./format.ts";
 
 export interface Line {
   label: string;
@@ -48,6 +49,11 @@ export function Chart({
     const style = getComputedStyle(element);
     const colour = (name: string) => style.getPropertyValue(name).trim();
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    const span = (times.at(-1) ?? 0) - (times[0] ?? 0);
+    const timeOf = (at: number) =>
+      span > 3 * 86_400 || (at - new Date(at * 1000).getTimezoneOffset() * 60) % 86_400 === 0
+        ? monthDay(at)
+        : clockTime(at);
     const made = new uPlot(
       {
         width: Math.max(element.clientWidth, 200),
@@ -55,9 +61,12 @@ export function Chart({
         cursor: { y: false },
         legend: { live: true },
         scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high === 0 ? 1 : high * 1.08] } },
-        axes: [axis, { ...axis, size: 72, values: (_, values) => values.map(show) }],
+        axes: [
+          { ...axis, values: (_, values) => values.map(timeOf) },
+          { ...axis, size: 96, values: (_, values) => values.map(show) },
+        ],
         series: [
-          { label: "Time" },
+          { label: "Time", value: (_, at) => (at === null ? "–" : dateTime(at)) },
           ...lines.map(
             (line): uPlot.Series => ({
               label: line.label,

@@ -37,7 +37,8 @@ export function money(wei: bigint | string): string {
 }
 
 /** A price, in gwei a kWh. */
-export const price = (weiPerKWh: bigint | string): string => `${shifted(BigInt(weiPerKWh), 9, 2)} gwei/kWh`;
+export const price = (weiPerKWh: bigint | string, decimals = 2): string =>
+  `${shifted(BigInt(weiPerKWh), 9, decimals)} gwei/kWh`;
 
 /** A WAD fraction as per cent. */
 export const percent = (wad: bigint | string, decimals = 2): string => `${shifted(BigInt(wad) * 100n, 18, decimals)} %`;
@@ -56,7 +57,7 @@ const at = (options: Intl.DateTimeFormatOptions) => {
 export const dateTime = at({ year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 export const clockTime = at({ hour: "2-digit", minute: "2-digit" });
 export const fullTime = at({ dateStyle: "medium", timeStyle: "medium" });
-export const day = at({ year: "numeric", month: "short", day: "numeric" });
+export const monthDay = at({ month: "short", day: "numeric" });
 export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** A hash or id that only needs to be told apart. */

@@ -40,10 +40,23 @@ export function Fact({
     <div class={`fact${tone ? ` ${tone}` : ""}`}>
       <dt>{name}</dt>
       <dd>
-        <span class="value">{children}</span>
+        <span class="value">{withUnit(children)}</span>
         {note !== undefined && <span class="note">{note}</span>}
       </dd>
     </div>
+  );
+}
+
+/** "0.25 kWh" with a smaller kWh: the number is what is read first. */
+function withUnit(children: ComponentChildren): ComponentChildren {
+  if (typeof children !== "string") return children;
+  const at = children.lastIndexOf(" ");
+  return at < 0 ? (
+    children
+  ) : (
+    <>
+      {children.slice(0, at)} <span class="unit">{children.slice(at + 1)}</span>
+    </>
   );
 }
 

@@ -38,6 +38,8 @@ export class Store {
     try {
       this.database = new DatabaseSync(folder === undefined ? ":memory:" : join(folder, "page.sqlite"));
       this.database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = normal");
+      // A row that is replaced is a row deleted, for the triggers that note how to take it back.
+      this.database.exec("pragma recursive_triggers = on");
       this.database.exec("pragma cache_size = -16000; pragma temp_store = memory; begin immediate; commit");
     } catch (cause) {
       throw new BijuliError("bad-folder", `the page's store in ${folder} cannot be opened`, {

@@ -71,7 +71,7 @@ export function Lot({ rest }: { rest: string[] }) {
       </section>
       <dl class="figures">
         <Fact name="Price" note={`factor ${percent(sums.factor)} of what plants ask`}>
-          {price(sums.price)}
+          {price(sums.price, 0)}
         </Fact>
         <Fact
           name="Loss"

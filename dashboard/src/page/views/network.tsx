@@ -75,7 +75,7 @@ function Figures({ feeder }: { feeder: FeederJson }) {
   return (
     <dl class="figures">
       <Fact name="Price" note={newest && terms && margin(newest, terms.idealLossBps, terms.serviceBps)}>
-        {newest ? price(newest.price) : "–"}
+        {newest ? price(newest.price, 0) : "–"}
       </Fact>
       <Fact
         name="Loss"
@@ -123,9 +123,7 @@ function Figures({ feeder }: { feeder: FeederJson }) {
 function margin({ factor }: LotJson, ideal: string, service: string): string {
   const full = WAD + ((BigInt(ideal) + BigInt(service)) * WAD) / 10_000n;
   const part = BigInt(factor);
-  return part < full
-    ? `${percent(full - part)} taken off as a penalty`
-    : `what plants ask, and ${percent(full - WAD)} for loss and service`;
+  return part < full ? `${percent(full - part)} off as a penalty` : `the plants' price and ${percent(full - WAD)}`;
 }
 
 function Flow({ people, lot, feeder }: { people: MemberJson[]; lot: LotJson; feeder: FeederJson }) {
@@ -171,7 +169,11 @@ function Flow({ people, lot, feeder }: { people: MemberJson[]; lot: LotJson; fee
               <p class="energy">{kWh(lot.received)}</p>
               <p>
                 received of {kWh(lot.sent)} sent
-                <LossBar actual={BigInt(lot.actualLoss)} ideal={BigInt(feeder.terms?.idealLossBps ?? 0)} />
+                <LossBar
+                  high={lot.excessLoss !== "0"}
+                  actual={BigInt(lot.actualLoss)}
+                  ideal={BigInt(feeder.terms?.idealLossBps ?? 0)}
+                />
               </p>
               <Balance member={distributor} />
             </li>
@@ -213,13 +215,13 @@ function Flow({ people, lot, feeder }: { people: MemberJson[]; lot: LotJson; fee
 }
 
 /** The measured loss beside the ideal one, on one scale. */
-function LossBar({ actual, ideal }: { actual: bigint; ideal: bigint }) {
+function LossBar({ actual, ideal, high }: { actual: bigint; ideal: bigint; high: boolean }) {
   const idealWad = (ideal * WAD) / 10_000n;
   const scale = (actual > idealWad ? actual : idealWad) + WAD / 50n;
   const part = (value: bigint) => Number((value * 1_000n) / scale) / 10;
   return (
     <svg
-      class={`lossbar ${actual > idealWad ? "poor" : "good"}`}
+      class={`lossbar ${high ? "poor" : "good"}`}
       viewBox="0 0 100 6"
       preserveAspectRatio="none"
       role="img"

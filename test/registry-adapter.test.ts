@@ -16,7 +16,8 @@ import {
   signReading,
 } from "@bijuli/protocol";
 import { Contract, computeAddress, JsonRpcProvider, type SigningKey } from "ethers";
-import { adapterOver, freePort, HandClock, keyOf, post } from "../adapter/test/fixtures.ts";
+import type { EvidenceItem } from "../adapter/src/evidence.ts";
+import { adapterOver, FixtureReader, freePort, HandClock, keyOf, post } from "../adapter/test/fixtures.ts";
 
 const LOT_SECONDS = 300;
 const ANVIL = fileURLToPath(new URL("../node_modules/.bin/anvil", import.meta.url));
@@ -68,13 +69,15 @@ test(
       quality: 0,
       energies: [perLot],
     });
+    const backwards = await new FixtureReader("BACKWARDS-1", { firstLot: now - 100n, domain }).start();
+    t.after(() => backwards.stop());
     const adapter = await adapterOver([], {
       clock: new HandClock(now + 10n),
       env: {
         REGISTRY_ADDRESS: address,
         RPC_URL: url,
         PUSHES_PER_SECOND: "0",
-        READERS: JSON.stringify([{ serial: METER }]),
+        READERS: JSON.stringify([{ serial: METER }, { serial: backwards.serial, url: backwards.url }]),
       },
     });
     t.after(() => adapter.close());
@@ -112,13 +115,49 @@ test(
     const other = await push({ ...reading(now + 3n), forward: 5_000_000n }, second);
     assert.equal(other.status, 400);
     assert.equal(other.body.error.name, "Disagreement");
-    const { evidence } = (await (await fetch(`${adapter.url}/evidence`)).json()) as {
-      evidence: { report: { calldata: string } }[];
-    };
+    // Across the rotation each key is for its own lots: two keys, one lot's end, no proof against either.
+    const across = await push({ ...reading(now + 3n), energies: [7n, 1000n] }, second);
+    assert.equal(across.body.error.name, "Disagreement");
+    // A register that goes back: the run in between, which the adapter asks for, is what the registry takes.
+    const openingOf = backwards.reading(now - 5n, 1);
+    await sent(
+      "registerMeter",
+      backwards.signer,
+      10n ** 9n,
+      { ...openingOf, energies: encodeEnergies(openingOf.energies) },
+      backwards.sign(openingOf),
+    );
+    await sleep(1050);
+    const ask = (lot: bigint) => post(adapter.url, { data: { meters: [backwards.serial], lot: lot.toString() } });
+    backwards.fault = "other-history";
+    assert.equal((await ask(now - 3n)).status, 200);
+    backwards.fault = "none";
+    assert.match((await ask(now - 1n)).body.error.message, /register go back/);
+
+    const { evidence } = (await (await fetch(`${adapter.url}/evidence`)).json()) as { evidence: EvidenceItem[] };
+    assert.deepEqual(
+      evidence.map(({ serial, kind, report }) => [serial, kind, report !== undefined]),
+      [
+        [METER, "registers-differ", true],
+        [METER, "registers-differ", false],
+        [backwards.serial, "register-goes-back", false],
+        [backwards.serial, "registers-differ", true],
+      ],
+    );
+    assert.deepEqual(
+      evidence[1]!.readings.map(({ signer }) => signer),
+      [first, second].map((key) => computeAddress(key.publicKey).toLowerCase()),
+    );
     const accuser = await regulator.provider.getSigner(3);
-    const receipt = await (await accuser.sendTransaction({ to: address, data: evidence[0]!.report.calldata })).wait();
-    const events = receipt!.logs.map((log) => registry.interface.parseLog(log)?.name);
-    assert.ok(events.includes("EquivocationProven"), `the registry takes it from anyone: ${events}`);
+    for (const { serial, report, lot } of evidence) {
+      if (report === undefined) continue;
+      const receipt = await (await accuser.sendTransaction({ to: address, data: report.calldata })).wait();
+      const proven = receipt!.logs.map((log) => registry.interface.parseLog(log)).filter((log) => log !== null);
+      const found = proven.find(({ name }) => name === "EquivocationProven");
+      assert.equal(found?.args.meterId, meterIdOf(serial), "the registry takes it from anyone");
+      // The registry names the newest lot's end at which the two differ, the adapter the earliest.
+      assert.ok(found?.args.lot >= BigInt(lot));
+    }
 
     child.kill("SIGKILL");
     const down = await push(reading(now + 5n), second);

@@ -55,6 +55,7 @@ export async function startAdapter(
         lotEndMs: (lot) => Number(lotEnd(lot, lotSeconds)) * 1000,
       })
     : undefined;
+  const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });
   const remembered =
     settings.DATA_DIR === undefined
       ? undefined
@@ -64,7 +65,7 @@ export async function startAdapter(
           { log, onFailure: () => metrics?.stateWriteFailed() },
         );
   if (remembered !== undefined) log.info({ meters: remembered.recall(roster) }, "meters are remembered");
-  const evidence = new Evidence({ file: settings.EVIDENCE_FILE, log, remembered });
+  const evidence = new Evidence({ domain, file: settings.EVIDENCE_FILE, log, remembered });
   const shelf = new Shelf({ lotSeconds, maxAgeMs: settings.CACHE_MAX_AGE, maxItems: settings.CACHE_MAX_ITEMS });
   // Polls leave room for what requests ask of readers meanwhile.
   const readers = new ReaderHttp({ maxSockets: settings.POLL_CONCURRENCY + 192 });
@@ -100,7 +101,7 @@ export async function startAdapter(
         );
   const collector = new Collector({
     clock,
-    domain: readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS }),
+    domain,
     lotSeconds,
     timeoutMs: settings.API_TIMEOUT,
     shelf,

@@ -8,7 +8,6 @@ import {
   readingToJson,
   recoverReadingSigner,
   registerAt,
-  type SignedReading,
 } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import type { Evidence } from "./evidence.ts";
@@ -19,7 +18,7 @@ import { Refusal } from "./refusal.ts";
 import type { Remembered } from "./remembered.ts";
 import { recoverFast } from "./secp256k1.ts";
 import type { SharedReadings } from "./shared-readings.ts";
-import { type Contradiction, type Shelf, type ShelfEntry, shelfKey } from "./shelf.ts";
+import { type Contradiction, type Shelf, type ShelfEntry, shelfKey, type Testimony } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
 import { verifyAnswer } from "./verify.ts";
 
@@ -188,8 +187,16 @@ export class Collector {
 
   /** Undefined when the reader says 404: the run would begin before its first lot. */
   async #fetchExactly(meter: Meter, lot: bigint, lots: number, deadline: number): Promise<ShelfEntry | undefined> {
-    const url = `${meter.url}/readings/${lot}${lots === 1 ? "" : `?lots=${lots}`}`;
     const requestedAt = Date.now();
+    const json = await this.#askReader(meter, lot, lots, deadline);
+    if (json === undefined) return undefined;
+    const times = { requestedAt, receivedAt: Date.now() };
+    return this.#believe(meter, json, { lot, lots }, `reader ${meter.url}`, times);
+  }
+
+  /** The JSON that a reader answers; undefined when it says 404. */
+  async #askReader(meter: Meter, lot: bigint, lots: number, deadline: number): Promise<unknown> {
+    const url = `${meter.url}/readings/${lot}${lots === 1 ? "" : `?lots=${lots}`}`;
     // The energies stand in the answer twice, in hex; the rest is far below 8 KiB.
     const answer = await this.#call(meter, url, 8192 + 32 * lots, deadline);
     if (answer.status === 404) return undefined;
@@ -212,16 +219,13 @@ export class Collector {
         `${meter.label}: reader ${meter.url} answered ${answer.status}${redirect}${hint} (lot ${lot})`,
       );
     }
-    let json: unknown;
     try {
-      json = JSON.parse(answer.body.toString("utf8"));
+      return JSON.parse(answer.body.toString("utf8"));
     } catch (cause) {
       throw new Refusal(502, "verification-failed", `${meter.label}: reader ${meter.url} answered what is not JSON`, {
         cause,
       });
     }
-    const times = { requestedAt, receivedAt: Date.now() };
-    return this.#believe(meter, json, { lot, lots }, `reader ${meter.url}`, times);
   }
 
   async #call(meter: Meter, url: string, maxBytes: number, deadline: number): Promise<ReaderAnswer> {
@@ -288,10 +292,11 @@ export class Collector {
         { retryAfter: Math.min(this.secondsUntil(lotEnd(signed.reading.lot, lotSeconds)), 3600) },
       );
     }
-    const elsewhere = await this.#sharedContradiction(meter, signer, signed, source);
+    const testimony: Testimony = { ...signed, signer };
+    const elsewhere = await this.#sharedContradiction(meter, testimony, source);
     // Nothing may come between this look and the shelf: two answers that contradict each other can arrive together.
-    const found = this.#contradiction(meter, signed, signer) ?? elsewhere;
-    if (found !== undefined) throw await this.#disagreement(meter, signer, found, source);
+    const found = this.#contradiction(meter, testimony) ?? elsewhere;
+    if (found !== undefined) throw await this.#disagreement(meter, found, source);
     const entry = shelf.put(meter, signed, { signer, ...times });
     if (meter.newest === entry) this.#o.remembered?.note(meter, entry);
     if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
@@ -300,9 +305,9 @@ export class Collector {
   }
 
   /** What this adapter was told otherwise, before it last started too. */
-  #contradiction(meter: Meter, signed: SignedReading, signer: string): Contradiction | undefined {
+  #contradiction(meter: Meter, later: Testimony): Contradiction | undefined {
     const { shelf, domain, log } = this.#o;
-    const found = shelf.contradiction(meter, signed, signer);
+    const found = shelf.contradiction(meter, later);
     const { remembered } = meter;
     if (found === undefined || remembered === undefined) return found;
     // Whoever can write to its file could accuse a meter: only what it signed counts.
@@ -315,16 +320,11 @@ export class Collector {
       log.warn(`${meter.label}: what was remembered of it is not believed: ${explain(error)}`);
     }
     meter.remembered = undefined;
-    return shelf.contradiction(meter, signed, signer);
+    return shelf.contradiction(meter, later);
   }
 
   /** What another adapter of this operator was told otherwise. */
-  async #sharedContradiction(
-    meter: Meter,
-    signer: string,
-    later: SignedReading,
-    source: string,
-  ): Promise<Contradiction | undefined> {
+  async #sharedContradiction(meter: Meter, later: Testimony, source: string): Promise<Contradiction | undefined> {
     const { shared, shelf, domain } = this.#o;
     if (shared === undefined || source === "the shared cache") return undefined;
     for (const record of await shared.overlapping(meter, lotBefore(later.reading), later.reading.lot)) {
@@ -334,8 +334,10 @@ export class Collector {
         const lot = disagreement(earlier.reading, later.reading);
         if (lot === undefined) continue;
         // Anyone who can write to the cache could accuse a meter: only what it signed counts.
-        const by = recoverReadingSigner(domain, earlier.reading, earlier.signature, recoverFast).toLowerCase();
-        if (by === signer) return { kind: "registers-differ", oneSigner: true, lot, earlier, later };
+        const signer = recoverReadingSigner(domain, earlier.reading, earlier.signature, recoverFast).toLowerCase();
+        if (signer === later.signer) {
+          return { kind: "registers-differ", lot, earlier: { ...earlier, signer }, later };
+        }
       } catch (error) {
         this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);
       }
@@ -343,9 +345,40 @@ export class Collector {
     return undefined;
   }
 
+  /**
+   * A register that went back is no contradiction at one lot's end, which is all that the registry takes. But the meter
+   * can be asked for the run from the one reading to the other: no run can agree with both, for its register only grows,
+   * and so whatever the meter signs now is proof.
+   */
+  async #bridge(meter: Meter, { earlier, later }: Contradiction): Promise<void> {
+    const { timeoutMs, evidence, log, signers, domain, lotSeconds, recovery } = this.#o;
+    const [first, last] = earlier.reading.lot < later.reading.lot ? [earlier, later] : [later, earlier];
+    const lots = last.reading.lot - first.reading.lot;
+    if (meter.url === undefined || lots > LONGEST_RUN) return;
+    try {
+      const asked = { lot: last.reading.lot, lots: Number(lots) };
+      const json = await this.#askReader(meter, asked.lot, asked.lots, performance.now() + timeoutMs);
+      if (json === undefined) return;
+      const signer = await signers.signerOf(meter, asked.lot);
+      const expected = { domain, lotSeconds, recovery, urgent: false, signer, ...asked };
+      const run = { ...(await verifyAnswer(meter, json, expected, `reader ${meter.url}`)), signer };
+      for (const one of [first, last]) {
+        const lot = disagreement(one.reading, run.reading);
+        if (lot === undefined) continue;
+        const proof = { kind: "registers-differ", lot, earlier: one, later: run } as const;
+        if (await evidence.add(meter, proof)) this.#o.onContradiction?.(meter);
+      }
+    } catch (error) {
+      log.debug({ err: error }, `${meter.label}: no run from lot ${first.reading.lot} on: ${explain(error)}`);
+    }
+  }
+
   /** Keeps the evidence; returns the refusal that says so. */
-  async #disagreement(meter: Meter, signer: string, found: Contradiction, source: string): Promise<Refusal> {
-    if (await this.#o.evidence.add(meter, signer, found)) this.#o.onContradiction?.(meter);
+  async #disagreement(meter: Meter, found: Contradiction, source: string): Promise<Refusal> {
+    if (await this.#o.evidence.add(meter, found)) {
+      this.#o.onContradiction?.(meter);
+      if (found.kind === "register-goes-back") await this.#bridge(meter, found);
+    }
     const [a, b] = [found.earlier.reading, found.later.reading];
     const why =
       found.kind === "registers-differ"
@@ -358,6 +391,9 @@ export class Collector {
     );
   }
 }
+
+/** The reader signs no longer run. */
+const LONGEST_RUN = 8928n;
 
 /** The lot that a pushed reading says it is of, before anything of it is believed: only to look up the signer. */
 function claimedLot(answer: unknown): bigint {

@@ -1,9 +1,10 @@
 import { appendFileSync } from "node:fs";
-import { readingToJson, type SignedReading } from "@bijuli/protocol";
+import { type Hex, type ReadingDomain, readingDigest, readingToJson, type SignedReading } from "@bijuli/protocol";
+import { Signature } from "ethers/crypto";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
 import type { Remembered } from "./remembered.ts";
-import type { Contradiction } from "./shelf.ts";
+import { type Contradiction, oneSigner, type Testimony } from "./shelf.ts";
 
 const KEPT = 1000;
 
@@ -11,20 +12,20 @@ const KEPT = 1000;
 export interface EvidenceItem {
   serial: string;
   meterId: string;
-  signer: string;
   kind: Contradiction["kind"];
   lot: string;
   foundAt: string;
-  readings: { reading: ReturnType<typeof readingToJson>; signature: string }[];
+  /** What was known before, then what contradicts it; `digest` is what was signed (EIP-712). */
+  readings: { reading: ReturnType<typeof readingToJson>; signature: string; signer: string; digest: string }[];
   /**
    * The arguments of MeterRegistry.reportEquivocation, and the call's data ready to be sent by anyone. Absent for a
    * register that goes back, which by itself is no contradiction at one lot's end, and where two keys signed.
    */
-  report?: { args: [string, string, Testimony, Testimony]; calldata: string };
+  report?: { args: [string, string, SignedTestimony, SignedTestimony]; calldata: string };
 }
 
 /** IMeterRegistry.Testimony. */
-interface Testimony {
+interface SignedTestimony {
   lot: string;
   forward: string;
   reverse: string;
@@ -33,24 +34,30 @@ interface Testimony {
   signature: string;
 }
 
-async function reportOf(meter: Meter, signer: string, found: Contradiction): Promise<EvidenceItem["report"]> {
+async function reportOf(meter: Meter, found: Contradiction): Promise<EvidenceItem["report"]> {
   // The registry's ABI is loaded by those who need it, which is hoped to be nobody.
   const [{ Interface }, { MeterRegistryAbi }] = await Promise.all([
     import("ethers/abi"),
     import("@bijuli/contracts/abi"),
   ]);
-  const testimony = ({ reading, signature }: SignedReading): Testimony => {
+  const testimony = ({ reading, signature }: SignedReading): SignedTestimony => {
     const { lot, forward, reverse, quality, energies } = readingToJson(reading);
     return { lot, forward, reverse, quality, energies, signature };
   };
-  const args: [string, string, Testimony, Testimony] = [
+  const args: [string, string, SignedTestimony, SignedTestimony] = [
     meter.id,
-    signer,
+    found.later.signer,
     testimony(found.earlier),
     testimony(found.later),
   ];
   return { args, calldata: new Interface(MeterRegistryAbi).encodeFunctionData("reportEquivocation", args) };
 }
+
+/** As the registry's ECDSA takes it: readers may write v as 0 and 1 where the registry knows 27 and 28 only. */
+const canonical = (testimony: Testimony): Testimony => ({
+  ...testimony,
+  signature: Signature.from(testimony.signature).serialized as Hex,
+});
 
 /** Proof that a meter is faulty or dishonest: kept, logged as an alarm, and appended to a file where one is set. */
 export class Evidence {
@@ -61,7 +68,15 @@ export class Evidence {
 
   readonly #remembered: Remembered | undefined;
 
-  constructor(options: { file: string | undefined; log: Logger; remembered?: Remembered | undefined }) {
+  readonly #domain: ReadingDomain;
+
+  constructor(options: {
+    domain: ReadingDomain;
+    file: string | undefined;
+    log: Logger;
+    remembered?: Remembered | undefined;
+  }) {
+    this.#domain = options.domain;
     this.#file = options.file;
     this.#log = options.log;
     this.#remembered = options.remembered;
@@ -72,7 +87,8 @@ export class Evidence {
   }
 
   /** Returns false when these two readings are known already. */
-  async add(meter: Meter, signer: string, found: Contradiction): Promise<boolean> {
+  async add(meter: Meter, given: Contradiction): Promise<boolean> {
+    const found = { ...given, earlier: canonical(given.earlier), later: canonical(given.later) };
     const key = [found.earlier.signature, found.later.signature].sort().join();
     if (this.#seen.has(key)) return false;
     if (this.#seen.size >= KEPT) {
@@ -83,17 +99,18 @@ export class Evidence {
     const item: EvidenceItem = {
       serial: meter.serial,
       meterId: meter.id,
-      signer,
       kind: found.kind,
       lot: found.lot.toString(),
       foundAt: new Date().toISOString(),
-      readings: [found.earlier, found.later].map(({ reading, signature }) => ({
+      readings: [found.earlier, found.later].map(({ reading, signature, signer }) => ({
         reading: readingToJson(reading),
         signature,
+        signer,
+        digest: readingDigest(this.#domain, reading),
       })),
     };
-    if (found.kind === "registers-differ" && found.oneSigner) {
-      const report = await reportOf(meter, signer, found);
+    if (found.kind === "registers-differ" && oneSigner(found)) {
+      const report = await reportOf(meter, found);
       if (report !== undefined) item.report = report;
     }
     this.items.push(item);

@@ -24,16 +24,23 @@ export interface ShelfEntry {
   readonly receivedAt: number;
 }
 
+/** A reading and the key that signed it, lower-case. */
+export interface Testimony extends SignedReading {
+  signer: string;
+}
+
 /** Two readings of one meter, both properly signed, that cannot both be true. */
 export interface Contradiction {
   kind: "registers-differ" | "register-goes-back";
-  /** Whether one key signed both: only then does the registry take them as proof. */
-  oneSigner: boolean;
   /** The lot at whose end they differ; for a register that goes back, the later reading's. */
   lot: bigint;
-  earlier: SignedReading;
-  later: SignedReading;
+  /** What was known before, and what came then. */
+  earlier: Testimony;
+  later: Testimony;
 }
+
+/** Whether one key signed both: only then does the registry take them as proof. */
+export const oneSigner = ({ earlier, later }: Contradiction): boolean => earlier.signer === later.signer;
 
 export const shelfKey = (lot: bigint, lots: number): string => `${lot}:${lots}`;
 
@@ -68,8 +75,8 @@ export class Shelf {
    * What contradicts a reading among the earlier ones of its meter: a different register at the same lot's end, or a
    * register that would have gone back in between. What the same key signed comes first, for it is proof.
    */
-  contradiction(meter: Meter, later: SignedReading, signer: string): Contradiction | undefined {
-    const { reading } = later;
+  contradiction(meter: Meter, later: Testimony): Contradiction | undefined {
+    const { reading, signer } = later;
     let differs: Contradiction | undefined;
     const from = lotBefore(reading);
     let before: ShelfEntry | undefined;
@@ -82,26 +89,28 @@ export class Shelf {
       } else if (start > reading.lot) {
         if (after === undefined || start < after.lot - BigInt(after.lots)) after = entry;
       } else {
-        const earlier = this.signed(meter, entry);
+        const earlier = this.#testimony(meter, entry);
         const lot = disagreement(earlier.reading, reading);
         if (lot === undefined || (differs !== undefined && entry.signer !== signer)) continue;
-        differs = { kind: "registers-differ", oneSigner: entry.signer === signer, lot, earlier, later };
-        if (differs.oneSigner) return differs;
+        differs = { kind: "registers-differ", lot, earlier, later };
+        if (oneSigner(differs)) return differs;
       }
     }
     if (differs !== undefined) return differs;
     if (before !== undefined && before.forward > registerAt(reading, from)) {
-      const earlier = this.signed(meter, before);
-      return { kind: "register-goes-back", oneSigner: before.signer === signer, lot: reading.lot, earlier, later };
+      return { kind: "register-goes-back", lot: reading.lot, earlier: this.#testimony(meter, before), later };
     }
     if (after !== undefined) {
-      const next = this.signed(meter, after);
+      const next = this.#testimony(meter, after);
       if (registerAt(next.reading, lotBefore(next.reading)) < reading.forward) {
-        const { lot } = next.reading;
-        return { kind: "register-goes-back", oneSigner: after.signer === signer, lot, earlier: next, later };
+        return { kind: "register-goes-back", lot: next.reading.lot, earlier: next, later };
       }
     }
     return undefined;
+  }
+
+  #testimony(meter: Meter, entry: ShelfEntry): Testimony {
+    return { ...this.signed(meter, entry), signer: entry.signer };
   }
 
   /** Keeps a reading that was verified and contradicts nothing. */

@@ -112,6 +112,17 @@ describe("readers that fail", () => {
       const refused = await ask();
       assert.equal(refused.status, 502);
       assert.match(refused.body.error.message, /register go back/);
+      // The run in between, which its reader was asked for, makes proof of it: one key, two registers at one lot's end.
+      const { evidence } = await getJson(`${adapter.url}/evidence`);
+      assert.deepEqual(
+        evidence.map(({ kind, lot, report }: Record<string, unknown>) => [kind, lot, report !== undefined]),
+        [
+          ["register-goes-back", LOT.toString(), false],
+          ["registers-differ", (LOT - 5n).toString(), true],
+        ],
+      );
+      assert.equal(evidence[1].readings[0].signature, evidence[0].readings[0].signature);
+      assert.ok(bad.requests.includes(`/readings/${LOT}?lots=5`));
     });
   });
 

@@ -7,6 +7,7 @@ import {
   type LotReading,
   loadSettings,
   meterIdOf,
+  type ReadingDomain,
   readingDigest,
   readingDomain,
   readingToJson,
@@ -90,7 +91,10 @@ export class FixtureReader {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
-  constructor(serial: string, options: { firstLot?: bigint } = {}) {
+  readonly #domain: ReadingDomain;
+
+  constructor(serial: string, options: { firstLot?: bigint; domain?: ReadingDomain } = {}) {
+    this.#domain = options.domain ?? DOMAIN;
     this.serial = serial;
     this.id = meterIdOf(serial);
     this.key = keyOf(serial);
@@ -137,7 +141,7 @@ export class FixtureReader {
   }
 
   sign(reading: LotReading, key = this.key): Hex {
-    return signReading(DOMAIN, reading, key);
+    return signReading(this.#domain, reading, key);
   }
 
   /** The record that this meter's reading must become. */
@@ -161,7 +165,7 @@ export class FixtureReader {
       reading: json,
       signature,
       signer: this.signer,
-      digest: readingDigest(DOMAIN, reading),
+      digest: readingDigest(this.#domain, reading),
       record,
     };
   }

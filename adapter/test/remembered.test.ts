@@ -152,11 +152,10 @@ test("a full disk: said once, what was written before is whole, and writing goes
   const item = (name: string) => ({
     serial: name,
     meterId: reader.id,
-    signer: reader.signer,
     kind: "registers-differ" as const,
     lot: "1",
     foundAt: "",
-    readings: [{ reading: { energies: `0x${"00".repeat(6000)}` } as never, signature: "0x" }],
+    readings: [{ reading: { energies: `0x${"00".repeat(6000)}` } as never, signature: "0x", signer: "", digest: "" }],
   });
   for (let i = 0; i < 20; i++) small.keep(`${i}`, item(`${i}`));
   assert.match(small.failing ?? "", /full/);

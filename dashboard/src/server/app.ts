@@ -41,8 +41,13 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   "bad-input": 400,
   forbidden: 403,
   "not-found": 404,
-  "unknown-account": 404,
+  "no-such-account": 404,
+  "not-cleared": 409,
+  "no-reading": 409,
+  "no-proof": 502,
+  "rpc-failed": 502,
   "rpc-unreachable": 503,
+  busy: 503,
 };
 const MAX_LIMIT = 200;
 /** A chart needs no more points than a wide screen has columns. */

@@ -6,6 +6,7 @@ import { BijuliError, explain, type Hex, openClock, type SettingValues } from "@
 import { Interface } from "ethers";
 import type { Logger } from "pino";
 import { buildApp } from "./app.ts";
+import { Bills } from "./bills.ts";
 import { bundlePage } from "./bundle.ts";
 import { DemoProxy } from "./demo-proxy.ts";
 import { Events } from "./events.ts";
@@ -101,6 +102,7 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
       demo: demo !== undefined,
       unaccountedAlarmBps: settings.UNACCOUNTED_ALARM_BPS,
     });
+    const bills = new Bills(rpc, contracts.registry);
     const app = buildApp({
       assets: await bundled,
       queries,
@@ -119,9 +121,7 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
           return null;
         }
       },
-      bill: async () => {
-        throw new BijuliError("not-found", "bills are not served yet");
-      },
+      bill: (request, response) => bills.answer(request, response),
       log,
     });
     const server = app.listen(settings.DASHBOARD_PORT, settings.DASHBOARD_HOST);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { before, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Quality } from "@bijuli/protocol";
 import { KEY, REGISTRY, tempFolder } from "./bench.ts";
@@ -28,19 +28,23 @@ const skip =
         ? false
         : "needs a C compiler";
 
+let library = "";
+before((t) => {
+  if (skip !== false) return;
+  library = join(tempFolder(t as TestContext), "i2c.so");
+  const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], {
+    encoding: "utf8",
+  });
+  assert.equal(built.status, 0, built.stderr);
+});
+
 /** The chip behind the shim: its file is the shim's shared memory (see struct chip). */
 class ShimChip {
   readonly #fd: number;
   readonly env: Record<string, string>;
 
   constructor(t: TestContext, words: Record<number, number>) {
-    const folder = tempFolder(t);
-    const library = join(folder, "i2c.so");
-    const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], {
-      encoding: "utf8",
-    });
-    assert.equal(built.status, 0, built.stderr);
-    const state = join(folder, "chip");
+    const state = join(tempFolder(t), "chip");
     writeFileSync(state, Buffer.alloc(16 + 512 + 2048));
     this.#fd = openSync(state, "r+");
     t.after(() => closeSync(this.#fd));

@@ -255,10 +255,25 @@ test("a file that is no store is left alone", (t) => {
 test("a month in one reading", async (t) => {
   const folder = tempFolder(t);
   const clock = new HandClock("2026-01-01T00:00:00Z");
-  const source = 'simulate:{"watts":1000,"intervalSeconds":300}';
-  const { meter } = startMeter(t, { source, clock, store: join(folder, "store.db") });
+  const source = 'simulate:{"watts":1080,"intervalSeconds":300,"noise":0}';
+  const { meter, store } = startMeter(t, { source, clock, store: join(folder, "store.db") });
+  clock.moveTo("2026-01-01T00:05:00Z");
+  await meter.closeDue();
+  // The rows are made here, under one signature: that each is signed, other tests show.
+  const one = store.newest()!;
+  const lots = Array.from({ length: 8927 }, (_, index) => {
+    return { ...one, lot: one.lot + BigInt(index + 1), forward: one.energy * BigInt(index + 2) };
+  });
+  store.append(lots);
+  store.close();
   clock.moveTo("2026-02-01T00:00:00Z");
-  const served = await meter.reading(meter.firstLot! + 8927n, 8928);
+  const again = startMeter(t, {
+    source,
+    clock,
+    store: join(folder, "store.db"),
+    began: Date.parse("2026-01-01T00:00:00Z"),
+  });
+  const served = await again.meter.reading(again.meter.firstLot! + 8927n, 8928);
   assert.equal(served.reading.energies.length, 8928);
   assert.equal(
     served.reading.forward,

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { formatKWh } from "@bijuli/protocol";
 import { SigningKey } from "ethers/crypto";
+import { audit } from "../src/commands/audit.ts";
 import { Retention } from "../src/retention.ts";
 import { KEY, startMeter, tempFolder } from "./bench.ts";
 import { HandClock } from "./handClock.ts";
@@ -21,32 +22,32 @@ test("old lots go to the archive, and only then out of the store; the registers'
   const folder = tempFolder(t);
   const store = join(folder, "store.db");
   const archive = join(folder, "archive");
-  const clock = new HandClock("2026-01-01T00:30:00Z");
+  const clock = new HandClock("2026-01-01T03:00:00Z");
   const options = {
     source: 'simulate:{"watts":777,"noise":0.5}',
     clock,
     store,
-    lotSeconds: 3600,
+    lotSeconds: 21_600,
     began: clock.nowMs(),
   };
   const meter = startMeter(t, options);
   const first = meter.meter.firstLot!;
   clock.moveTo("2026-02-10T00:00:00Z");
-  const whole = await meter.meter.reading(first + 959n, 960);
-  const retention = new Retention({ store: meter.store, lotSeconds: 3600, days: 32, archive });
+  const whole = await meter.meter.reading(first + 159n, 160);
+  const retention = new Retention({ store: meter.store, lotSeconds: 21_600, days: 32, archive });
 
   // Where nothing can be written, nothing is pruned.
-  const blocked = new Retention({ store: meter.store, lotSeconds: 3600, days: 32, archive: join(store, "no") });
+  const blocked = new Retention({ store: meter.store, lotSeconds: 21_600, days: 32, archive: join(store, "no") });
   assert.throws(() => blocked.archiveOne(), { code: "archive-failed", message: /all lots stay in the store/ });
   assert.equal(meter.meter.oldestLot, first);
 
   const file = retention.archiveOne()!;
-  assert.equal(file, join(archive, `lots-2026-01-01-${first}-${first + 191n}.jsonl`));
+  assert.equal(file, join(archive, `lots-2026-01-01-${first}-${first + 31n}.jsonl`));
   assert.equal(retention.archiveOne(), undefined);
-  assert.equal(meter.meter.oldestLot, first + 192n);
-  await assert.rejects(meter.meter.reading(first + 200n, 12), { code: "not-kept", remedy: /archive/ });
-  const kept = await meter.meter.reading(first + 959n, 768);
-  assert.deepEqual(kept.reading.energies, whole.reading.energies.slice(192));
+  assert.equal(meter.meter.oldestLot, first + 32n);
+  await assert.rejects(meter.meter.reading(first + 34n, 6), { code: "not-kept", remedy: /archive/ });
+  const kept = await meter.meter.reading(first + 159n, 128);
+  assert.deepEqual(kept.reading.energies, whole.reading.energies.slice(32));
   assert.equal(kept.reading.forward, whole.reading.forward);
 
   // A day later the next file follows.
@@ -56,32 +57,36 @@ test("old lots go to the archive, and only then out of the store; the registers'
   assert.equal(readdirSync(archive).length, 2);
   meter.store.close();
 
-  const audited = (...args: string[]) => {
-    const { stdout, stderr } = run(["audit", ...args]);
-    assert.equal(stderr, "");
-    return JSON.parse(stdout) as { ok: boolean; lots: number; forward: string; problems: string[] };
+  const said = t.mock.method(console, "log", () => {});
+  const audited = async (...args: string[]) => {
+    await audit.run(args);
+    const [report] = said.mock.calls.at(-1)!.arguments as unknown as [string];
+    return JSON.parse(report) as { ok: boolean; lots: number; forward: string; problems: string[] };
   };
-  const alone = audited("--store", store);
-  assert.deepEqual([alone.ok, alone.lots], [true, 768]);
-  const all = audited("--export", file, "--export", second, "--store", store);
-  assert.deepEqual([all.ok, all.lots, all.forward], [true, 984, alone.forward]);
-  const hole = audited("--export", file, "--store", store);
+  const alone = await audited("--store", store);
+  assert.deepEqual([alone.ok, alone.lots], [true, 128]);
+  const all = await audited("--export", file, "--export", second, "--store", store);
+  assert.deepEqual([all.ok, all.lots, all.forward], [true, 164, alone.forward]);
+  const hole = await audited("--export", file, "--store", store);
   assert.match(hole.problems[0]!, /follows lot/);
   const lines = readFileSync(second, "utf8").split("\n");
   const altered = `${second}.altered`;
   const lot = JSON.parse(lines[1]!);
   writeFileSync(altered, [lines[0], JSON.stringify({ ...lot, forward: `${BigInt(lot.forward) + 1n}` })].join("\n"));
-  assert.match(audited("--export", altered).problems.join("\n"), /its forward register goes from.*\n.*is signed by/);
+  assert.match(
+    (await audited("--export", altered)).problems.join("\n"),
+    /its forward register goes from.*\n.*is signed by/,
+  );
 
   // The meter goes on from a store that was pruned, and an archive that says otherwise is left alone.
   const again = startMeter(t, options);
   clock.moveTo("2026-02-12T00:00:00Z");
   await again.meter.closeDue();
-  assert.equal(again.meter.oldestLot, first + 216n);
-  writeFileSync(join(archive, `lots-2026-01-10-${first + 216n}-${first + 239n}.jsonl`), "another meter's");
-  const refused = new Retention({ store: again.store, lotSeconds: 3600, days: 32, archive });
+  assert.equal(again.meter.oldestLot, first + 36n);
+  writeFileSync(join(archive, `lots-2026-01-10-${first + 36n}-${first + 39n}.jsonl`), "another meter's");
+  const refused = new Retention({ store: again.store, lotSeconds: 21_600, days: 32, archive });
   assert.throws(() => refused.archiveOne(), /exists and says otherwise/);
-  assert.equal(again.meter.oldestLot, first + 216n);
+  assert.equal(again.meter.oldestLot, first + 36n);
 });
 
 test("OCMF: a fiscal record a lot, its page the lot's number, all decimals, a signature that others can check", async (t) => {

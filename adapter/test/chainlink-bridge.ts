@@ -1,13 +1,21 @@
 /*
- * What a Chainlink node makes of an adapter's answer, restated from its source (smartcontractkit/chainlink, develop):
- *
- *   core/services/pipeline/task.bridge.go            BridgeTask.Run, eaJSONResponseStatus, resolveFailureOrCache
- *   core/services/pipeline/common_http.go            makeHTTPRequest
- *   core/services/pipeline/eautils/eautils.go        BestEffortExtractEAStatus, BestEffortExtractEAError
- *   core/services/pipeline/common.go                 isRetryableHTTPError (by its documented effect: only 5xx is tried again;
- *                                                    its text was not at hand when this was written)
- *   core/config/docs/core.toml                       [JobPipeline.HTTPRequest] MaxSize = '32768', DefaultTimeout = '15s'
+ * What a Chainlink node makes of an adapter's answer, restated from its source: smartcontractkit/chainlink at 02e2a69 for
+ * files below core/, smartcontractkit/chainlink-common at 2afe6ef for files below pkg/.
  */
+export const SOURCES = {
+  run: "core/services/pipeline/task.bridge.go BridgeTask.Run",
+  body: "core/services/pipeline/task.bridge.go finalizeAndMarshalBridgeRequestData, withRunInfo",
+  status: "core/services/pipeline/task.bridge.go eaJSONResponseStatus; eautils/eautils.go BestEffortExtractEAStatus",
+  error: "core/services/pipeline/task.bridge.go resolveFailureOrCache; eautils/eautils.go BestEffortExtractEAError",
+  request: "core/services/pipeline/common_http.go makeHTTPRequest",
+  retry: "core/services/pipeline/common.go isRetryableHTTPError",
+  size: "pkg/http/http.go Request.SendRequest",
+  limit: "core/config/docs/core.toml [JobPipeline.HTTPRequest] MaxSize = '32768'",
+  pending: "core/services/pipeline/task.bridge.go BridgeTask.Run, response.Pending",
+  meta: "core/services/directrequest/delegate.go oracleRequestToMap, handleOracleRequest",
+  cbor: "core/services/pipeline/task.cborparse.go CBORParseTask.Run; common.go replaceBytesWithHex",
+  jsonparse: "core/services/pipeline/task.jsonparse.go JSONParseTask.Run",
+} as const;
 
 /** Go's json.Unmarshal into a struct field fails on another JSON type; null and absent leave it nil. */
 type Field = { ok: boolean; value: unknown };
@@ -62,8 +70,10 @@ export function readAsBridge(
   options: { limit?: number; async?: boolean } = {},
 ): BridgeResult {
   const { limit = 32_768 } = options;
+  // SendRequest returns no error when its reader stops at the limit: what came so far is taken for the whole. (Until
+  // core/utils/http/http.go moved there, it was an error, and retried for nothing.)
   if (Buffer.byteLength(answer.text) > limit) {
-    return { failed: true, error: "error making http request: http: request body too large", retryable: true };
+    answer = { ...answer, text: Buffer.from(answer.text).subarray(0, limit).toString() };
   }
   let body: Record<string, unknown> | undefined;
   try {
@@ -86,7 +96,7 @@ export function readAsBridge(
   return { failed: false, value: answer.text, retryable: false };
 }
 
-/** The jsonparse task with a comma-separated path, as a job has it after its bridge. */
+/** The jsonparse task with a comma-separated path, as a job has it after its bridge; throws as it fails. */
 export function jsonparse(text: string, path: string): unknown {
   return path
     .split(",")

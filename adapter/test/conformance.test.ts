@@ -1,56 +1,80 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { RunningAdapter } from "../src/adapter.ts";
-import { jsonparse, readAsBridge } from "./chainlink-bridge.ts";
+import { jsonparse, readAsBridge, SOURCES } from "./chainlink-bridge.ts";
 import { type Answered, adapterOver, FixtureReader, HandClock, LOT, post } from "./fixtures.ts";
 
 describe("the node's own rules, as its tests have them", () => {
-  // core/services/pipeline/eautils/eautils_test.go and task.bridge_test.go
-  const cases: [string, { status: number; text: string }, { failed: boolean; retryable: boolean; error?: RegExp }][] = [
-    [
-      "200 and a value",
-      { status: 200, text: '{"data":{"result":"1"},"statusCode":200}' },
-      { failed: false, retryable: false },
-    ],
-    ["200 without a statusCode", { status: 200, text: '{"result":1}' }, { failed: false, retryable: false }],
+  type Rule = keyof typeof SOURCES;
+  type Outcome = { failed: boolean; retryable: boolean; error?: RegExp | null };
+  const done: Outcome = { failed: false, retryable: false };
+  const N = '"error":{"name":"N","message":"m"}';
+  const cases: [string, Rule, { status: number; text: string }, Outcome][] = [
+    ["200 and a value", "run", { status: 200, text: '{"data":{"result":"1"},"statusCode":200}' }, done],
+    ["200 without a statusCode", "status", { status: 200, text: '{"result":1}' }, done],
     [
       "200 whose body says 500",
-      { status: 200, text: '{"statusCode":500,"error":{"name":"N","message":"m"}}' },
+      "status",
+      { status: 200, text: `{"statusCode":500,${N}}` },
       { failed: true, retryable: true, error: /^N: m$/ },
     ],
     [
-      "200 whose body says 429",
-      { status: 200, text: '{"statusCode":429,"error":{"name":"N","message":"m"}}' },
-      { failed: true, retryable: false, error: /N: m/ },
+      "200 whose body says 429: below 500 nothing is tried again",
+      "retry",
+      { status: 200, text: `{"statusCode":429,${N}}` },
+      { failed: true, retryable: false, error: /^N: m$/ },
     ],
     [
       "statusCode 200 beside an error",
+      "error",
       { status: 200, text: '{"statusCode":200,"error":"boom"}' },
       { failed: true, retryable: true, error: /cannot unmarshal/ },
     ],
     [
       "a provider's status",
+      "status",
       { status: 200, text: '{"statusCode":200,"providerStatusCode":502}' },
       { failed: true, retryable: true },
     ],
-    ["201", { status: 201, text: "{}" }, { failed: true, retryable: false }],
-    ["500 without a body", { status: 500, text: "" }, { failed: true, retryable: true, error: /./ }],
     [
-      "404",
-      { status: 404, text: '{"error":{"name":"N","message":"m"}}' },
-      { failed: true, retryable: false, error: /N: m/ },
+      "a statusCode that is text: the header's status counts",
+      "status",
+      { status: 200, text: '{"statusCode":"500","data":{}}' },
+      done,
+    ],
+    [
+      "201 fails without an error, and the run goes on with no value",
+      "run",
+      { status: 201, text: "{}" },
+      { failed: true, retryable: false, error: null },
+    ],
+    ["500 without a body", "request", { status: 500, text: "" }, { failed: true, retryable: true, error: /./ }],
+    ["404", "retry", { status: 404, text: `{${N}}` }, { failed: true, retryable: false, error: /^N: m$/ }],
+    [
+      "503 whose error is text: the run shows a decoding error",
+      "error",
+      { status: 503, text: '{"error":"boom"}' },
+      { failed: true, retryable: true, error: /cannot unmarshal/ },
     ],
   ];
-  for (const [name, answer, expected] of cases) {
-    test(name, () => {
+  for (const [name, rule, answer, expected] of cases) {
+    test(`${name} [${SOURCES[rule]}]`, () => {
       const result = readAsBridge(answer);
       assert.equal(result.failed, expected.failed);
       assert.equal(result.retryable, expected.retryable);
       if (expected.error) assert.match(result.error ?? "", expected.error);
+      if (expected.error === null) assert.equal(result.error, undefined);
     });
   }
-  test("pending is 200 with {pending: true}, for async bridges only", () => {
+  test(`pending is 200 with {pending: true}, for async bridges only [${SOURCES.pending}]`, () => {
     assert.equal(readAsBridge({ status: 200, text: '{"pending":true}' }, { async: true }).value, undefined);
+  });
+  test(`of an answer beyond the limit the beginning is taken for the whole; jsonparse then fails [${SOURCES.size}]`, () => {
+    const text = `{"data":{"result":"0x${"ab".repeat(20_000)}"},"statusCode":200}`;
+    const read = readAsBridge({ status: 200, text });
+    assert.equal(read.failed, false);
+    assert.equal(read.value?.length, 32_768);
+    assert.throws(() => jsonparse(read.value!, "data,result"));
   });
 });
 
@@ -70,8 +94,8 @@ describe("requests as a Chainlink node sends them", () => {
   const packed = `0x${readers.map(({ id }) => id.slice(2)).join("")}`;
   const result = [plant, main, kitchen].map((reader) => reader.record(LOT).slice(2)).join("");
 
-  // What a bridge task posts: requestData with its variables filled in, and `meta` = jobRun.meta (withRunInfo in
-  // task.bridge.go); for a directrequest job that is oracleRequest (core/services/directrequest/delegate.go).
+  // What a bridge task posts: requestData with its variables filled in, and `meta` = jobRun.meta (SOURCES.body); for a
+  // directrequest job that is oracleRequest (SOURCES.meta).
   const meta = {
     oracleRequest: {
       cancelExpiration: "1764000000",
@@ -85,18 +109,30 @@ describe("requests as a Chainlink node sends them", () => {
       specId: "0x3139666530353039343332643461633338326434333639313464646466363739",
     },
   };
-  // A CBOR payload decoded by cborparse and passed on whole: bytes as 0x text (pipeline.ReplaceBytesWithHex), small
-  // integers as JSON numbers, and whatever else the contract put in beside them.
+  // A CBOR payload decoded by cborparse and passed on whole: bytes as 0x text (SOURCES.cbor), small integers as JSON
+  // numbers, and whatever else the contract put in beside them.
   const decoded = { feeder: `0x${"ab".repeat(32)}`, lot: Number(LOT), lots: 1, stage: "consumers", meters: packed };
   const bodies: [string, string | object, Record<string, string>][] = [
-    ["a bridge task", { data: decoded, meta }, { "content-type": "application/json" }],
-    ["with the job's id", { id: "8f2a3c1e", data: decoded, meta }, { "content-type": "application/json" }],
-    ["with a charset", { id: "1", data: decoded }, { "content-type": "application/json; charset=utf-8" }],
-    ["lot as text", { data: { ...decoded, lot: LOT.toString(), lots: "1" } }, {}],
+    [`a bridge task [${SOURCES.body}]`, { data: decoded, meta }, { "content-type": "application/json" }],
+    [
+      `with the job's id [${SOURCES.body}]`,
+      { id: "8f2a3c1e", data: decoded, meta },
+      { "content-type": "application/json" },
+    ],
+    [
+      `with a charset [${SOURCES.request}]`,
+      { id: "1", data: decoded },
+      { "content-type": "application/json; charset=utf-8" },
+    ],
+    [`lot as text [${SOURCES.cbor}]`, { data: { ...decoded, lot: LOT.toString(), lots: "1" } }, {}],
     ["endpoint in data, any case", { data: { ...decoded, endpoint: "LOT-READINGS" } }, {}],
     ["endpoint beside data, as the framework takes it", { endpoint: "lotReadings", data: decoded }, {}],
-    ["meta null", { data: decoded, meta: null }, {}],
-    ["an async bridge's responseURL", { data: decoded, meta, responseURL: "http://node/v2/resume/1" }, {}],
+    [`meta null [${SOURCES.body}]`, { data: decoded, meta: null }, {}],
+    [
+      `an async bridge's responseURL [${SOURCES.body}]`,
+      { data: decoded, meta, responseURL: "http://node/v2/resume/1" },
+      {},
+    ],
     ["a numeric id", { id: 278, data: decoded }, {}],
     ["keys in another order, white space", `\n{ "meta" : {} , "data" : ${JSON.stringify(decoded)} }\r\n`, {}],
   ];
@@ -110,8 +146,13 @@ describe("requests as a Chainlink node sends them", () => {
   }
 
   const refused: [string, object, number, boolean][] = [
-    ["a lot that is not over is retried", { data: { ...decoded, lot: Number(LOT) + 5 } }, 503, true],
-    ["an unknown meter is not", { data: { ...decoded, meters: `0x${"12".repeat(32)}` } }, 404, false],
+    [`a lot that is not over is retried [${SOURCES.retry}]`, { data: { ...decoded, lot: Number(LOT) + 5 } }, 503, true],
+    [
+      `an unknown meter is not [${SOURCES.retry}]`,
+      { data: { ...decoded, meters: `0x${"12".repeat(32)}` } },
+      404,
+      false,
+    ],
     ["an unknown endpoint is not", { data: { ...decoded, endpoint: "price" } }, 404, false],
     ["bad input is not", { data: { ...decoded, lots: -1 } }, 400, false],
     ["too many meters are not", { data: { ...decoded, meters: Array(400).fill("MAIN") } }, 413, false],
@@ -119,7 +160,7 @@ describe("requests as a Chainlink node sends them", () => {
   for (const [name, body, status, retried] of refused) {
     test(name, async () => checkRefusal(await post(adapter.url, body), status, retried));
   }
-  test("a reader that fails is retried", async () => {
+  test(`a reader that fails is retried [${SOURCES.retry}]`, async () => {
     for (const [fault, status] of [
       ["wrong-key", 502],
       ["silent", 504],
@@ -140,7 +181,7 @@ describe("requests as a Chainlink node sends them", () => {
     assert.match(read.error ?? "", /^[A-Z][A-Za-z]+: .+/, "the run shows name and message, not a decoding error");
   }
 
-  test("the largest answer that is given is one that the node takes", async () => {
+  test(`the largest answer that is given is one that the node takes [${SOURCES.limit}]`, async () => {
     const probe = await post(adapter.url, { data: { meters: Array(400).fill("MAIN"), lot: Number(LOT) } });
     const fit = Number(/(\d+) meters would/.exec(probe.body.error.message)?.[1]);
     assert.ok(fit > 150);
@@ -149,7 +190,7 @@ describe("requests as a Chainlink node sends them", () => {
     assert.ok(Buffer.byteLength(answer.text) > 32_768 - 2 * 90);
   });
 
-  test("endpoint register: result and data.result as the framework's adapters give them", async () => {
+  test(`endpoint register: result and data.result as the framework's adapters give them [${SOURCES.jsonparse}]`, async () => {
     for (const data of [
       { endpoint: "register", meter: "MAIN" },
       { endpoint: "Register", meters: ["MAIN"], lot: LOT.toString() },

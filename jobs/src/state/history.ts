@@ -72,7 +72,7 @@ export class History {
     return await this.#database.query(
       `select id::text, sender, nonce::text, purpose, run_id as "run", state, tx_hash as "transaction",
          block_number::text as "blockNumber", outcome, created_at::text as "createdAt"
-       from bijuli.tx where chain_id = $1::numeric order by id desc limit $2`,
+       from bijuli.tx where chain_id = $1::numeric order by tx.id desc limit $2`,
       [this.#chainId, limit],
     );
   }

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { encodeEnergies, type Hex, MISSING_RECORD } from "@bijuli/protocol";
 import { concat } from "ethers";
@@ -12,7 +15,12 @@ import {
   World,
 } from "../../contracts/test/support/feeder.ts";
 import { Random } from "../../contracts/test/support/random.ts";
-import { collectBill, type Rpc, verifyBill } from "../src/evidence/index.ts";
+import { type Bill, collectBill, exportBill, type Rpc, verifyBill } from "../src/evidence/index.ts";
+import { command } from "./support/command.ts";
+import { type Element, ESPI, faults, parseXml } from "./support/espi.ts";
+import { serveRpc } from "./support/rpc-server.ts";
+
+const deep = process.env.BIJULI_DEEP === "1";
 
 /*
  * Bills of every role out of a run in which everything happens: estimates, corrections, a consumer that is late, arrears
@@ -22,21 +30,27 @@ import { collectBill, type Rpc, verifyBill } from "../src/evidence/index.ts";
 describe("bills of feeders to which everything happens", () => {
   let world: World;
   let rpc: Rpc;
+  let node: { url: string; close(): void };
+  const folder = mkdtempSync(join(tmpdir(), "bijuli-bill-"));
   const feeders: TestFeeder[] = [];
   const plants = [30n * 10n ** 12n, 44_000_000_000_001n];
 
   before(async () => {
     world = await World.create();
     rpc = (method, params) => world.chain.ethers.provider.send(method, [...params]);
-    feeders.push(await world.feeder({ name: "rich", plants, consumers: 3, capacity: 3_000_000n }));
-    feeders.push(await world.feeder({ name: "poor", plants, consumers: 3, deposit: 10n ** 12n }));
+    node = await serveRpc(rpc);
+    feeders.push(await world.feeder({ name: "poor", plants, consumers: 3, deposit: 10n ** 12n, capacity: 3_000_000n }));
     feeders.push(
       await world.feeder({ name: "batched", plants, consumers: 3, deposit: 10n ** 13n, terms: { lotsPerClearing: 6 } }),
     );
     const random = new Random("evidence");
     for (const feeder of feeders) await run(feeder, random);
   });
-  after(() => world.close());
+  after(() => {
+    rmSync(folder, { recursive: true });
+    node.close();
+    return world.close();
+  });
 
   async function run(f: TestFeeder, random: Random): Promise<void> {
     const step = f.terms.lotsPerClearing;
@@ -78,48 +92,155 @@ describe("bills of feeders to which everything happens", () => {
     }
   }
 
-  async function check(feeder: TestFeeder, member: Member, first: number, last: number): Promise<void> {
+  const queryOf = (feeder: TestFeeder, member: Member, first: number, last: number) => {
     const step = BigInt(feeder.terms.lotsPerClearing);
-    const query = {
+    return {
       registry: world.book.registry as Hex,
       account: Number(member.account),
       from: FIRST_LOT + BigInt(first) * step,
       to: FIRST_LOT + (BigInt(last) + 1n) * step - 1n,
     };
+  };
+
+  async function check(feeder: TestFeeder, member: Member, first: number, last: number): Promise<Bill> {
+    const query = queryOf(feeder, member, first, last);
     const { file, bill } = await collectBill(rpc, query);
     const { blockHash } = file;
     const verdict = await verifyBill(JSON.parse(JSON.stringify(file)), { registry: query.registry, blockHash });
     assert.ok(verdict.holds, verdict.holds ? "" : verdict.first);
-    assert.equal(bill.lots.length, (last - first + 1) * Number(step));
+    assert.equal(bill.lots.length, (last - first + 1) * feeder.terms.lotsPerClearing);
     for (const { consumers, plants: parts, sent } of bill.lots) {
-      assert.equal(
-        sent,
-        parts.reduce((sum, { energy }) => sum + energy, 0n),
-      );
-      for (const { energy, origin } of consumers) {
-        if (sent > 0n)
-          assert.equal(
-            energy,
-            origin.reduce((sum, share) => sum + share.energy, 0n),
-          );
-      }
+      assert.equal(sent, sum(parts));
+      for (const { energy, origin } of consumers) if (sent > 0n) assert.equal(energy, sum(origin));
     }
+    return bill;
   }
 
-  for (const [f, name] of ["rich", "poor", "batched"].entries()) {
-    test(`${name}: each consumer's, over all lots and over some`, async () => {
+  for (const [f, name] of ["poor", "batched"].entries()) {
+    test(`${name}: consumers', over all lots and over some`, async () => {
       const { consumers } = feeders[f]!;
-      for (const consumer of consumers) await check(feeders[f]!, consumer, 0, 3);
-      await check(feeders[f]!, consumers[0]!, 1, 2);
-      await check(feeders[f]!, consumers[2]!, 1, 1);
+      const [prompt, , late] = consumers as [Member, Member, Member];
+      const bill = await check(feeders[f]!, late, 0, 3);
+      assert.equal(bill.events.filter((event) => event.name === "ConsumerCleared").length, 1, "four clearings at once");
+      await check(feeders[f]!, prompt, 1, 2);
+      if (deep) for (const consumer of consumers) for (let k = 0; k < 4; k++) await check(feeders[f]!, consumer, k, k);
     });
-    test(`${name}: each plant's`, async () => {
-      for (const plant of feeders[f]!.plants) await check(feeders[f]!, plant, 0, 3);
-      await check(feeders[f]!, feeders[f]!.plants[1]!, 2, 3);
+    test(`${name}: plants'`, async () => {
+      const [first, silent] = feeders[f]!.plants as [Member, Member];
+      const bill = await check(feeders[f]!, silent, 0, 3);
+      assert.ok(bill.events.some((event) => event.name === "Estimated"));
+      assert.ok(bill.events.some((event) => event.name === "Corrected"));
+      assert.ok(bill.lots.some(({ plants: parts }) => parts.some(({ measured }) => !measured)));
+      await check(feeders[f]!, first, 2, 3);
+      if (deep) for (const plant of [first, silent]) for (let k = 0; k < 4; k++) await check(feeders[f]!, plant, k, 3);
     });
     test(`${name}: the distributor's`, async () => {
-      await check(feeders[f]!, feeders[f]!.distributor, 0, 3);
+      const bill = await check(feeders[f]!, feeders[f]!.distributor, 0, 3);
+      assert.ok(bill.lots.every(({ consumers }) => consumers.length === 3));
+      assert.ok(bill.lots.some(({ receivedMeasured }) => !receivedMeasured));
+      const owed = bill.events.flatMap((event) => (event.name === "ArrearsGrown" ? [`${event.args.creditor}`] : []));
+      if (f === 0) assert.ok(new Set(owed).size >= 2, "arrears with several creditors");
       await check(feeders[f]!, feeders[f]!.distributor, 1, 2);
+      if (deep) for (let k = 0; k < 4; k++) await check(feeders[f]!, feeders[f]!.distributor, k, k);
     });
   }
+
+  test("what is not cleared yet, and who is nobody, is said", async () => {
+    const [feeder] = feeders as [TestFeeder];
+    const query = queryOf(feeder, feeder.consumers[0]!, 0, 4);
+    await assert.rejects(collectBill(rpc, query), { code: "not-cleared", message: /is cleared up to lot 5900003/ });
+    await assert.rejects(collectBill(rpc, { ...query, account: 4_000 }), { code: "no-such-account" });
+    await assert.rejects(collectBill(rpc, { ...query, registry: world.book.link as Hex }), { code: "no-registry" });
+  });
+
+  test("Green Button: every resource is as espi.xsd has it, and holds the bill's energies", async () => {
+    const { file, bill } = await collectBill(rpc, queryOf(feeders[1]!, feeders[1]!.plants[1]!, 0, 3));
+    const feed = parseXml(exportBill("greenbutton", bill, file));
+    const entries = feed.children.filter(({ name }) => name === "entry");
+    const resources = entries.map(({ children }) => children.find(({ name }) => name === "content")!.children[0]!);
+    assert.deepEqual(
+      resources.map(({ name }) => name),
+      ["UsagePoint", "LocalTimeParameters", "MeterReading", "ReadingType", "IntervalBlock", "UsageSummary"],
+    );
+    for (const resource of resources) {
+      assert.match(resource.attributes, /xmlns="http:\/\/naesb\.org\/espi"/);
+      assert.deepEqual(faults(resource, ESPI[resource.name]!), []);
+    }
+    for (const { children } of [feed, ...entries]) {
+      for (const needed of ["id", "title", "updated"]) assert.ok(children.some(({ name }) => name === needed));
+    }
+    const readings = resources[4]!.children.filter(({ name }) => name === "IntervalReading");
+    const text = (of: Element, name: string) => of.children.find((child) => child.name === name)!;
+    assert.deepEqual(
+      readings.map((one) => [Number(text(text(one, "timePeriod"), "start").text), BigInt(text(one, "value").text)]),
+      bill.lots.map(({ start, plants: parts }) => [start, parts[1]!.energy * 100n]),
+    );
+    const qualities = readings.map((one) => text(text(one, "ReadingQuality"), "quality").text);
+    assert.deepEqual([...new Set(qualities)].sort(), ["0", "8"], "measured, and estimated");
+  });
+
+  test("CSV: a line a lot, whose sums are the bill's", async () => {
+    const { file, bill } = await collectBill(rpc, queryOf(feeders[0]!, feeders[0]!.consumers[0]!, 0, 3));
+    const [head, ...lines] = exportBill("csv", bill, file)
+      .trimEnd()
+      .split("\r\n")
+      .map((line) => line.split(","));
+    const total = (name: string) => lines.reduce((all, cells) => all + BigInt(cells[head!.indexOf(name)]!), 0n);
+    assert.equal(lines.length, 4);
+    assert.equal(total("energy"), bill.totals.energy);
+    assert.equal(total("owes"), bill.totals.owes);
+    const origins = head!.filter((name) => name.startsWith("origin_"));
+    assert.equal(origins.length, 2);
+    assert.equal(total(origins[0]!) + total(origins[1]!), bill.totals.energy);
+  });
+
+  test("the commands: a bill is written, checked, refused when it was changed, and printed", async () => {
+    const [feeder] = feeders as [TestFeeder];
+    const out = join(folder, "bill.json");
+    const { registry } = world.book;
+    const { meter, account } = feeder.consumers[1]!;
+    const made = await command("bill", [
+      "--account",
+      meter.serial,
+      "--registry",
+      registry,
+      "--rpc",
+      node.url,
+      "--out",
+      out,
+    ]);
+    assert.equal(made.code, 0, made.stderr);
+    const file = JSON.parse(readFileSync(out, "utf8"));
+    assert.equal(file.bill.account, Number(account));
+    assert.equal(file.bill.lots.length, 4);
+    const trusted = ["--registry", registry, "--block-hash", file.blockHash];
+    const good = await command("verify", [out, ...trusted]);
+    assert.deepEqual([good.code, good.stderr], [0, ""]);
+    assert.match(good.stdout, /^the bill holds: consumer, account \d+, lots 5900000 to 5900003 \(4\)/);
+    assert.doesNotMatch(good.stdout, /claimed/);
+
+    const cheat = join(folder, "cheat.json");
+    file.bill.lots[2].consumers[0].money = "1";
+    writeFileSync(cheat, JSON.stringify(file));
+    const bad = await command("verify", [cheat]);
+    assert.equal(bad.code, 1);
+    assert.match(
+      bad.stderr,
+      /^\S+cheat\.json does not hold: lot 5900002, consumer of meter 0x[0-9a-f]+, money: the bill says "1"; its evidence makes it "\d+"\n$/,
+    );
+
+    const page = await command("bill", ["--in", out, "--format", "html"]);
+    assert.equal(page.code, 0, page.stderr);
+    assert.match(page.stdout, /^<!doctype html>/);
+    assert.doesNotMatch(page.stdout, /(src|href)=/);
+
+    const none = await command("verify", [join(folder, "none.json")]);
+    assert.equal(none.code, 2);
+    assert.match(none.stderr, /^\S+none\.json: ENOENT[^\n]*\n$/);
+    const wrong = await command("bill", ["--account", "1", "--registry", "0x12"]);
+    assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
+    assert.match(wrong.stderr, /^--registry "0x12" must be 0x and 40 hex digits[^\n]*\n$/);
+  });
 });
+
+const sum = (parts: readonly { energy: bigint }[]): bigint => parts.reduce((all, { energy }) => all + energy, 0n);

@@ -169,10 +169,7 @@ describe("a bill in which anything was changed", () => {
   }
 
   test("the first thing that does not hold is named: which meter, lot, number", async () => {
-    const { readings, bill } = file as unknown as {
-      readings: { reading: { [key: string]: string } }[];
-      bill: { [key: string]: never };
-    };
+    const { readings } = file as unknown as { readings: { reading: { [key: string]: string } }[] };
     const { meterId, lot, forward } = readings[2]!.reading;
     assert.match(
       await first(["readings", 2, "reading", "forward"], `${BigInt(forward!) + 1n}`),

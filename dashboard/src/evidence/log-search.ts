@@ -70,10 +70,10 @@ function found(log: Record<string, unknown>): FoundEvent {
 /** What a registry answers, as its node says: a hint where to look. @throws BijuliError no-registry when there is none */
 export async function registryView(rpc: Rpc, address: Hex, name: string, args: readonly unknown[]): Promise<Result> {
   const data = registry.encodeFunctionData(name, args);
-  const answer: Hex = await rpc("eth_call", [{ to: address, data }, "latest"]);
   try {
-    return registry.decodeFunctionResult(name, answer);
+    return registry.decodeFunctionResult(name, await rpc("eth_call", [{ to: address, data }, "latest"]));
   } catch (cause) {
+    if ((cause as { code?: unknown }).code === "rpc-unreachable") throw cause;
     throw new BijuliError("no-registry", `at ${address} there is no MeterRegistry on this chain`, { cause });
   }
 }

@@ -75,11 +75,13 @@ export class LiveSource implements Source {
   #samples = 0;
   readonly #reconciler: Reconciler | undefined;
   #comparedNs: bigint | undefined;
+  #lookedNs: bigint;
   #compared = { comparisons: 0, disagreements: 0, missedUnits: 0n, differenceUnits: 0n };
   #disagrees = false;
 
   constructor(options: LiveSourceOptions) {
     this.#options = options;
+    this.#lookedNs = options.timebase.monotonicNs();
     this.#keeper = new ClockKeeper(options.confirmMs === undefined ? undefined : BigInt(options.confirmMs) * NS_PER_MS);
     this.#integrator = new Integrator(BigInt(options.gapLimitMs) * NS_PER_MS);
     // A checkpoint of another lot than the one that comes next is older or newer than the store: not of this life.
@@ -180,6 +182,7 @@ export class LiveSource implements Source {
   observe(): void {
     const { timebase, gapLimitMs } = this.#options;
     const now = timebase.monotonicNs();
+    this.#lookedNs = now;
     const stepped = this.#keeper.observe(now, timebase.wallMs(), timebase.synchronised());
     if (!this.#keeper.usable) return;
     this.#assembler.setOffset(this.#keeper.offsetNs!);
@@ -295,6 +298,10 @@ export class LiveSource implements Source {
       this.#wake.push(resolve);
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
+  }
+
+  idleMs(): number {
+    return Number((this.#options.timebase.monotonicNs() - this.#lookedNs) / NS_PER_MS);
   }
 
   #rouse(): void {

@@ -36,6 +36,8 @@ export interface Source {
   checkpoint?(through?: bigint): string | undefined;
   /** Lots up to `through` are on the disk. */
   stored?(through: bigint): void;
+  /** Milliseconds since it last looked at its sensor, successfully or not; a source that need not look says nothing. */
+  idleMs?(): number;
   /** Counts for /metrics, by name. */
   counters?(): Readonly<Record<string, number>>;
   /** True where measured() can be asked again for lots long closed, and must then say the same. */

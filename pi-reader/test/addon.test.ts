@@ -45,7 +45,7 @@ class ShimChip {
 
   constructor(t: TestContext, words: Record<number, number>) {
     const state = join(tempFolder(t), "chip");
-    writeFileSync(state, Buffer.alloc(16 + 512 + 2048));
+    writeFileSync(state, Buffer.alloc(20 + 512 + 2048));
     this.#fd = openSync(state, "r+");
     t.after(() => closeSync(this.#fd));
     for (const [register, word] of Object.entries(words)) this.word(Number(register), word);
@@ -66,10 +66,13 @@ class ShimChip {
   set busy(is: boolean) {
     this.#u32(8, is ? 1 : 0);
   }
+  set denied(is: boolean) {
+    this.#u32(16, is ? 1 : 0);
+  }
   word(register: number, value: number): void {
     const bytes = Buffer.alloc(2);
     bytes.writeUInt16LE(value);
-    writeSync(this.#fd, bytes, 0, 2, 16 + 2 * register);
+    writeSync(this.#fd, bytes, 0, 2, 20 + 2 * register);
   }
   wide(register: number, value: bigint, length: number): void {
     const bytes = Buffer.from(
@@ -78,7 +81,7 @@ class ShimChip {
         .padStart(2 * length, "0"),
       "hex",
     );
-    writeSync(this.#fd, bytes, 0, length, 16 + 512 + 8 * register);
+    writeSync(this.#fd, bytes, 0, length, 20 + 512 + 8 * register);
   }
 }
 
@@ -249,6 +252,11 @@ test(
     const busy = await run(t, chip, ["serve"]);
     assert.equal(busy.code, 75);
     assert.match(busy.stderr, /held by a kernel driver: unbind it/);
+    chip.busy = false;
+    chip.denied = true;
+    const denied = await run(t, chip, ["serve"]);
+    assert.equal(denied.code, 2);
+    assert.match(denied.stderr, /^\/dev\/i2c-1 is not permitted.*add the reader's user to the group i2c/);
     const bus = await run(t, chip, ["serve"], { READER_SOURCE: 'ina226:{"bus":7,"shuntOhms":"0.002"}' });
     assert.equal(bus.code, 2);
     assert.match(bus.stderr, /\/dev\/i2c-7 cannot be opened.*enable I2C/);

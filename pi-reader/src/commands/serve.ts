@@ -21,6 +21,11 @@ import { version } from "../version.ts";
 import { startWatchdog } from "../watchdog.ts";
 import type { Command } from "./command.ts";
 
+/**
+ * A sensor that hangs so long makes the watchdog start the reader anew; one that fails is asked at least this often. A
+ * disk that fails does not: lots that wait for it would be lost.
+ */
+const STUCK_MS = 45_000;
 /** Connections get this long to finish after SIGTERM. */
 const DRAIN_MS = 3000;
 
@@ -78,7 +83,7 @@ ${settingsHelp(readerSettings)}
       const address = server.address() as { address: string; port: number; family: string };
       const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
       logger.info({ url: `http://${host}:${address.port}`, signer: meter.signer }, "listening");
-      const watchdog = startWatchdog(() => meter.failure === undefined);
+      const watchdog = startWatchdog(() => (meter.source.idleMs?.() ?? 0) < STUCK_MS);
 
       const closing = meter.run(stop.signal, (error) => {
         metrics.closeFailures++;

@@ -1,7 +1,7 @@
 /*
  * Stands in for the kernel's I2C devices under the real i2c-bus addon: LD_PRELOAD it, and /dev/i2c-1 has one chip at
- * 0x40 whose registers lie in the file that I2C_SHIM names. It can refuse every n-th transfer, vanish, or be held by
- * a kernel driver. What a chip keeps by itself (conversion ready, read-only bits) is as an INA226 or INA228 has it.
+ * 0x40 whose registers lie in the file that I2C_SHIM names. It can refuse every n-th transfer, vanish, be held by
+ * a kernel driver, or not be permitted. What a chip keeps by itself (conversion ready, read-only bits) is as an INA226 or INA228 has it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,6 +21,7 @@ struct chip {
   uint32_t absent;
   uint32_t busy;
   uint32_t transfers;
+  uint32_t denied;
   uint16_t words[256];
   uint8_t wide[256][8]; /* most significant first */
 };
@@ -59,7 +60,11 @@ OPEN(open)
 OPEN(open64)
 
 int access(const char *path, int mode) {
-  if (is_device(path)) return 0;
+  if (is_device(path)) {
+    if (!chip->denied) return 0;
+    errno = EACCES;
+    return -1;
+  }
   int (*real)(const char *, int) = dlsym(RTLD_NEXT, "access");
   return real(path, mode);
 }

@@ -53,6 +53,7 @@ export async function startAdapter(
         roster,
         nowMs: () => clock.nowMs(),
         lotEndMs: (lot) => Number(lotEnd(lot, lotSeconds)) * 1000,
+        polls: () => poller.progress,
       })
     : undefined;
   const domain = readingDomain({ chainId: settings.CHAIN_ID, registry: settings.REGISTRY_ADDRESS });

@@ -77,7 +77,14 @@ export class AdapterMetrics {
   /** Requests answered from the cache since the last scrape. */
   #hits = 0;
 
-  constructor(options: { version: string; roster: Roster; nowMs: () => number; lotEndMs: (lot: bigint) => number }) {
+  constructor(options: {
+    version: string;
+    roster: Roster;
+    nowMs: () => number;
+    lotEndMs: (lot: bigint) => number;
+    /** The poller's rounds so far, and how long the last one took. */
+    polls: () => { rounds: number; seconds: number };
+  }) {
     const registers = [this.registry];
     this.registry.setDefaultLabels({ app_name: "BIJULI", app_version: options.version });
     collectDefaultMetrics({ register: this.registry });
@@ -121,6 +128,25 @@ export class AdapterMetrics {
       name: "cache_data_set_count",
       help: "Verified readings put in the cache",
       registers,
+    });
+    let counted = 0;
+    new Counter({
+      name: "bg_execute_total",
+      help: "Polls of all meters that were begun, one a lot",
+      registers,
+      collect() {
+        const { rounds } = options.polls();
+        this.inc(rounds - counted);
+        counted = rounds;
+      },
+    });
+    new Gauge({
+      name: "bg_execute_duration_seconds",
+      help: "How long the last poll of all meters took; it must stay below a lot",
+      registers,
+      collect() {
+        this.set(options.polls().seconds);
+      },
     });
     this.#redis = new Counter({
       name: "redis_commands_sent_count",

@@ -32,8 +32,8 @@ export class Poller {
   #running: Promise<void> | undefined;
   /** Lots still to be read of meters that were away: from `lot` back to the one after `after`. */
   readonly #gaps = new Map<Meter, { lot: bigint; after: bigint }>();
-  /** The last lot whose poll began, and how many meters it read. */
-  readonly progress = { lot: -1n, read: 0, seconds: 0 };
+  /** The last lot whose poll began, how many meters it read and how long it took; and how many polls there were. */
+  readonly progress = { lot: -1n, read: 0, seconds: 0, rounds: 0 };
 
   constructor(options: PollerOptions) {
     this.#o = options;
@@ -78,6 +78,7 @@ export class Poller {
   async #poll(lot: bigint, jitterMs: number): Promise<void> {
     const began = performance.now();
     this.progress.lot = lot;
+    this.progress.rounds++;
     this.progress.read = 0;
     let left = this.#o.roster.meters.filter((meter) => meter.url !== undefined);
     try {

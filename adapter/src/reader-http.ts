@@ -1,5 +1,7 @@
+import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import http from "node:http";
 import https from "node:https";
+import { BlockList, type LookupFunction } from "node:net";
 
 export interface ReaderAnswer {
   status: number;
@@ -21,6 +23,33 @@ export class ReaderFault extends Error {
 }
 
 /**
+ * Where no reader can be, and clouds keep their instances' credentials: addresses that no name may lead to, whoever
+ * answers for it. An operator who means such an address can give it as numbers.
+ */
+const NOWHERE = new BlockList();
+NOWHERE.addSubnet("169.254.0.0", 16, "ipv4");
+NOWHERE.addSubnet("0.0.0.0", 8, "ipv4");
+NOWHERE.addSubnet("fe80::", 10, "ipv6");
+NOWHERE.addAddress("fd00:ec2::254", "ipv6");
+NOWHERE.addAddress("::", "ipv6");
+
+/** The system's lookup of names, without what no name may lead to. */
+export function guardedLookup(lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) =>
+    lookup(hostname, { ...options, all: true }, (error, found) => {
+      if (error !== null) return callback(error, "");
+      const all = found as LookupAddress[];
+      const bad = all.find(({ address, family }) => NOWHERE.check(address, family === 6 ? "ipv6" : "ipv4"));
+      if (bad !== undefined) {
+        const why = `${hostname} leads to ${bad.address}, where no reader is asked`;
+        return callback(Object.assign(new Error(why), { code: why }), "");
+      }
+      if (options.all === true) callback(null, all);
+      else callback(null, all[0]!.address, all[0]!.family);
+    });
+}
+
+/**
  * Asks readers over kept-alive connections. It follows no redirect, decodes no compression, sends no cookie, and stops
  * reading at a size limit.
  */
@@ -28,8 +57,15 @@ export class ReaderHttp {
   readonly #http: http.Agent;
   readonly #https: https.Agent;
 
-  constructor(options: { maxSockets: number }) {
-    const agent = { keepAlive: true, maxSockets: 64, maxTotalSockets: options.maxSockets, scheduling: "lifo" } as const;
+  /** @param options.lookup how names are looked up; the system's unless told */
+  constructor(options: { maxSockets: number; lookup?: LookupFunction }) {
+    const agent = {
+      keepAlive: true,
+      maxSockets: 64,
+      maxTotalSockets: options.maxSockets,
+      scheduling: "lifo",
+      lookup: guardedLookup(options.lookup ?? (systemLookup as LookupFunction)),
+    } as const;
     this.#http = new http.Agent(agent);
     this.#https = new https.Agent(agent);
   }

@@ -210,6 +210,10 @@ export function checkSettings(settings: AdapterSettings): void {
       `POLL_DELAY + POLL_JITTER = ${settings.POLL_DELAY + settings.POLL_JITTER} ms must end within a lot of ${lotMs} ms`,
     );
     refuse(
+      settings.API_TIMEOUT >= lotMs,
+      `API_TIMEOUT=${settings.API_TIMEOUT} ms waits for a reader beyond the next lot of ${lotMs} ms`,
+    );
+    refuse(
       settings.CACHE_MAX_AGE < lotMs + settings.GRACE_SECONDS * 1000,
       `CACHE_MAX_AGE=${settings.CACHE_MAX_AGE} ms would forget a reading before its lot's grace time is over (${lotMs + settings.GRACE_SECONDS * 1000} ms)`,
     );

@@ -77,6 +77,11 @@ describe("readers that fail", () => {
       const left = await ask();
       assert.equal(left.status, 504);
       assert.match(left.body.error.message, /circuit open.*ECONNREFUSED/);
+      const { meters } = await getJson(`${adapter.url}/status`);
+      assert.deepEqual(
+        meters.map(({ circuit }: { circuit: string }) => circuit),
+        ["closed", "open"],
+      );
       await bad.start(port);
       for (let tries = 0; (await ask()).status !== 200; tries++) {
         assert.ok(tries < 40, "the circuit never closed");

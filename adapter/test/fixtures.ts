@@ -88,6 +88,7 @@ export class FixtureReader {
   /** How far its clock is ahead, ms: shown by its Date header. */
   clockAheadMs = 0;
   requests: string[] = [];
+  onRequest: () => void = () => {};
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -172,6 +173,7 @@ export class FixtureReader {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.requests.push(request.url ?? "");
+    this.onRequest();
     if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     const json = (status: number, body: unknown, headers: Record<string, string> = {}): void => {
       response

@@ -56,6 +56,61 @@ test("as many requests under way as allowed; one more is told to come back", asy
   }
 });
 
+test("job requests are limited by address; a refusal is logged with the caller's correlation id", async () => {
+  const reader = await new FixtureReader("LIMITED").start();
+  const lines: string[] = [];
+  const log = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
+  const adapter = await adapterOver([reader], { log, env: { REQUESTS_PER_SECOND: "2" } });
+  try {
+    const answers = [];
+    for (let i = 0; i < 6; i++) {
+      const headers = { "x-correlation-id": `request-${i}` };
+      answers.push(await post(adapter.url, { data: { meters: ["LIMITED"], lot: LOT.toString() } }, headers));
+    }
+    assert.equal(answers[0]?.status, 200);
+    const refused = answers.at(-1)!;
+    assert.equal(refused.status, 503, "a Chainlink node tries nothing below 500 again");
+    assert.equal(refused.body.error.name, "TooManyRequests");
+    assert.equal(refused.headers.get("retry-after"), "1");
+    const logged = lines.map((line) => JSON.parse(line)).find(({ correlationId }) => correlationId === "request-5");
+    assert.equal(logged.statusCode, 503);
+    assert.equal(logged.cause, "too-many-requests");
+    // What is no name is not put into a log.
+    await post(adapter.url, {}, { "x-correlation-id": "x".repeat(65) });
+    assert.ok(!lines.join("").includes("x".repeat(65)));
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
+test("metrics carry the names of Chainlink's framework where it has one", async () => {
+  const reader = await new FixtureReader("MEASURED").start();
+  const adapter = await adapterOver([reader]);
+  try {
+    await post(adapter.url, { data: { meters: ["MEASURED"], lot: LOT.toString() } });
+    await post(adapter.url, { data: { meters: ["MEASURED"], lot: LOT.toString() } });
+    const text = await (await fetch(`${adapter.url}/metrics`)).text();
+    // smartcontractkit/ea-framework-js, src/metrics/index.ts
+    const lines = [
+      /^http_requests_total\{method="POST",status_code="200",type="cacheHit",app_name="BIJULI",app_version="[^"]+"\} 1$/m,
+      /^http_requests_total\{method="POST",status_code="200",type="dataProviderHit",.*\} 1$/m,
+      /^http_request_duration_seconds_count\{.*\} 2$/m,
+      /^request_payload_size_count\{.*\} 2$/m,
+      /^data_provider_requests\{method="GET",provider_status_code="200",.*\} 1$/m,
+      /^data_provider_request_duration_seconds_count\{.*\} 1$/m,
+      /^cache_data_get_count\{.*\} 1$/m,
+      /^cache_data_set_count\{.*\} 1$/m,
+      /^bg_execute_total\{.*\} 0$/m,
+      /^bg_execute_duration_seconds\{.*\} 0$/m,
+    ];
+    for (const line of lines) assert.match(text, line);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
 test("/ready follows the meters' freshness; metrics have a port of their own and each meter's age", async () => {
   const readers = [await new FixtureReader("FRESH").start(), await new FixtureReader("STALE").start()];
   const clock = new HandClock(LOT + 1n, 60);
@@ -235,6 +290,10 @@ test("settings that contradict each other are refused, each with its own line", 
     [{ TLS_ENABLED: "true" }, /TLS_PRIVATE_KEY and TLS_PUBLIC_KEY/],
     [{ BASE_URL: "adapter" }, /BASE_URL=adapter must start with/],
     [{ POLL_ENABLED: "true", LOT_SECONDS: "2" }, /POLL_DELAY \+ POLL_JITTER = 2300 ms must end within a lot/],
+    [
+      { LOT_SECONDS: "3", API_TIMEOUT: "3000" },
+      /API_TIMEOUT=3000 ms waits for a reader beyond the next lot of 3000 ms/,
+    ],
     [{ CACHE_MAX_AGE: "60000" }, /CACHE_MAX_AGE=60000 ms would forget/],
     [{ STALE_SECONDS: "300" }, /STALE_SECONDS=300 makes every meter stale/],
   ];

@@ -102,8 +102,10 @@ export function Hash({ value, what }: { value: string; what: string }) {
     });
   };
   return (
-    <button type="button" class="hash" title={value} onClick={copy} aria-label={`${what} ${value}, copy`}>
+    <button type="button" class="hash" title={value} onClick={copy}>
+      <span class="unseen">{what} </span>
       {copied ? "copied" : short(value)}
+      <span class="unseen">, copy</span>
     </button>
   );
 }

@@ -1,4 +1,5 @@
-// What one reader costs: `node bench/reader.ts`. Prints one line a measurement; needs no network and no hardware.
+// What one reader costs: `node bench/reader.ts [--write]`. Prints tables, and with --write puts them into pi-reader's README; needs
+// no network and no hardware. With a C compiler and the addon i2c-bus it measures each chip's driver, too.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -7,6 +8,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { keySigner, LiveSource, Meter, openSource, Store } from "@bijuli/pi-reader";
 import { type Clock, type Hex, readingDomain } from "@bijuli/protocol";
+import { shimMissing } from "../pi-reader/test/shim/shimChip.ts";
+import { chipRows } from "./reader/chips.ts";
 
 const KEY: Hex = `0x${"11".repeat(32)}`;
 const REGISTRY = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
@@ -15,8 +18,24 @@ const folder = mkdtempSync(join(tmpdir(), "bijuli-bench-"));
 const START = Date.parse("2021-01-01T00:00:00Z");
 const FIVE_YEARS_MS = 5 * 365 * 86_400_000;
 
-const show = (what: string, value: string) => console.log(`${what.padEnd(64)} ${value}`);
+const rows: string[] = ["| | |", "|---|---|"];
+const show = (what: string, value: string) => {
+  rows.push(`| ${what} | ${value} |`);
+  console.log(rows.at(-1));
+};
 const perSecond = (count: number, ms: number) => `${Math.round((count / ms) * 1000).toLocaleString("en")} /s`;
+
+/** Settings of a reader as a process. */
+const readerEnv: Record<string, string> = {
+  PATH: process.env.PATH!,
+  READER_SERIAL: "BENCH",
+  READER_KEY: KEY,
+  READER_PORT: "0",
+  CHAIN_ID: "31337",
+  REGISTRY_ADDRESS: REGISTRY,
+  NODE_COMPILE_CACHE: join(folder, "compile-cache"),
+  NODE_OPTIONS: "--max-semi-space-size=1",
+};
 
 /** Stands where it is put. */
 function clockAt(ms: number): Clock & { at: number } {
@@ -139,17 +158,10 @@ async function starting(what: string, store: string, origin: number): Promise<vo
   const clock = join(folder, "clock.json");
   writeFileSync(clock, JSON.stringify({ origin, speed: 1, startedAt: Date.now() }));
   const env = {
-    PATH: process.env.PATH!,
-    READER_SERIAL: "BENCH",
-    READER_KEY: KEY,
+    ...readerEnv,
     READER_STORE: store,
     READER_SOURCE: 'simulate:{"watts":1080,"intervalSeconds":300,"noise":0,"from":"2021-01-01T00:00:00Z"}',
-    READER_PORT: "0",
-    CHAIN_ID: "31337",
-    REGISTRY_ADDRESS: REGISTRY,
     BIJULI_CLOCK: clock,
-    NODE_COMPILE_CACHE: join(folder, "compile-cache"),
-    NODE_OPTIONS: "--max-semi-space-size=1",
   };
   const cli = fileURLToPath(new URL("../pi-reader/src/cli.ts", import.meta.url));
   for (const round of ["first", "second"]) {
@@ -169,12 +181,32 @@ async function starting(what: string, store: string, origin: number): Promise<vo
   }
 }
 
-console.log(`${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Node ${process.version}`);
+/** Puts a table between its marks in pi-reader's README. */
+function writeTable(name: string, lines: readonly string[]): void {
+  const readme = fileURLToPath(new URL("../pi-reader/README.md", import.meta.url));
+  const text = readFileSync(readme, "utf8");
+  const [begin, end] = [`<!-- bench:${name} -->\n`, `\n<!-- /bench:${name} -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < 0) throw new Error(`${readme} has no place for the table ${name}`);
+  writeFileSync(readme, `${text.slice(0, from + begin.length)}${lines.join("\n")}${text.slice(to)}`);
+}
+
+const write = process.argv.includes("--write");
+const machine = `${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, Node ${process.version}`;
+console.log(machine);
 try {
   await integrating();
   await closing();
   await catchingUp();
   await fiveYears();
+  if (write) writeTable("reader", [`On a machine with ${machine}:`, "", ...rows]);
+  const missing = shimMissing();
+  if (missing !== false) console.log(`the chips were not measured: ${missing}`);
+  else {
+    const table = await chipRows(folder, Number(process.env.BENCH_SECONDS ?? 10), readerEnv);
+    console.log(`\n${table.join("\n")}`);
+    if (write) writeTable("chips", table);
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

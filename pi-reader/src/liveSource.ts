@@ -242,7 +242,10 @@ export class LiveSource implements Source {
       }
       await this.cycle();
       if (this.#fault !== undefined) reopenMs = Math.max(sampleMs, 100);
-      await pause(Math.max(sampleMs - (performance.now() - began), 0), signal);
+      const restMs = sampleMs - (performance.now() - began);
+      // A timer waits for a millisecond at least; a sensor that is read as fast as it goes leaves others their turn only.
+      if (restMs > 0) await pause(restMs, signal);
+      else await new Promise(setImmediate);
     }
     await sensor.close();
   }

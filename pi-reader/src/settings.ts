@@ -59,7 +59,7 @@ export const readerSettings = defineSettings({
     description: "length of a lot in seconds, as the registry has it",
   },
   READER_SAMPLE_MS: {
-    schema: from.integer(10, 60_000),
+    schema: from.integer(1, 60_000),
     default: "1000",
     description: "milliseconds between two looks at a sensor",
   },

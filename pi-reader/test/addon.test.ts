@@ -1,88 +1,29 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Quality } from "@bijuli/protocol";
 import { KEY, REGISTRY, tempFolder } from "./bench.ts";
+import { buildShim, ShimChip, shimMissing } from "./shim/shimChip.ts";
 
 /*
  * The unmodified reader with the real i2c-bus addon, on a shim in the kernel's place. It needs a C compiler and an
  * addon that was built for this Node.
  */
 const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
-const SHIM = fileURLToPath(new URL("./shim/i2c.c", import.meta.url));
-
-const loads = spawnSync(process.execPath, ["-e", 'require("i2c-bus")'], {
-  cwd: fileURLToPath(new URL("..", import.meta.url)),
-});
-const compiles = spawnSync("cc", ["--version"]).status === 0;
-const skip =
-  process.platform !== "linux"
-    ? "needs Linux"
-    : loads.status !== 0
-      ? "the addon i2c-bus is not built for this Node"
-      : compiles
-        ? false
-        : "needs a C compiler";
+const skip = shimMissing();
 
 let library = "";
 before((t) => {
-  if (skip !== false) return;
-  library = join(tempFolder(t as TestContext), "i2c.so");
-  const built = spawnSync("cc", ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], {
-    encoding: "utf8",
-  });
-  assert.equal(built.status, 0, built.stderr);
+  if (skip === false) library = buildShim(tempFolder(t as TestContext));
 });
 
-/** The chip behind the shim: its file is the shim's shared memory (see struct chip). */
-class ShimChip {
-  readonly #fd: number;
-  readonly env: Record<string, string>;
-
-  constructor(t: TestContext, words: Record<number, number>) {
-    const state = join(tempFolder(t), "chip");
-    writeFileSync(state, Buffer.alloc(20 + 512 + 2048));
-    this.#fd = openSync(state, "r+");
-    t.after(() => closeSync(this.#fd));
-    for (const [register, word] of Object.entries(words)) this.word(Number(register), word);
-    this.env = { LD_PRELOAD: library, I2C_SHIM: state };
-  }
-
-  #u32(offset: number, value: number): void {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(value);
-    writeSync(this.#fd, bytes, 0, 4, offset);
-  }
-  set nakEvery(transfers: number) {
-    this.#u32(0, transfers);
-  }
-  set absent(is: boolean) {
-    this.#u32(4, is ? 1 : 0);
-  }
-  set busy(is: boolean) {
-    this.#u32(8, is ? 1 : 0);
-  }
-  set denied(is: boolean) {
-    this.#u32(16, is ? 1 : 0);
-  }
-  word(register: number, value: number): void {
-    const bytes = Buffer.alloc(2);
-    bytes.writeUInt16LE(value);
-    writeSync(this.#fd, bytes, 0, 2, 20 + 2 * register);
-  }
-  wide(register: number, value: bigint, length: number): void {
-    const bytes = Buffer.from(
-      BigInt.asUintN(8 * length, value)
-        .toString(16)
-        .padStart(2 * length, "0"),
-      "hex",
-    );
-    writeSync(this.#fd, bytes, 0, length, 20 + 512 + 8 * register);
-  }
+function shimChip(t: TestContext, words: Readonly<Record<number, number>>): ShimChip {
+  const chip = new ShimChip(tempFolder(t), library, words);
+  t.after(() => chip.close());
+  return chip;
 }
 
 /** 24 V and 10 mV over 2 mΩ: 5 A, 120 W; always converted. */
@@ -147,7 +88,7 @@ async function healthy(url: string): Promise<void> {
 }
 
 test("scan and read --once see the chip", { skip }, async (t) => {
-  const chip = new ShimChip(t, INA226);
+  const chip = shimChip(t, INA226);
   const found = await run(t, chip, ["scan"]);
   assert.deepEqual(JSON.parse(found.stdout), { bus: 1, address: "0x40", kind: "ina226", certain: true });
   const sample = JSON.parse((await run(t, chip, ["read", "--once"])).stdout);
@@ -155,7 +96,7 @@ test("scan and read --once see the chip", { skip }, async (t) => {
 });
 
 test("INA228's wide registers come over the addon's block reads", { skip }, async (t) => {
-  const chip = new ShimChip(t, { 1: 0xfb68, 11: 0x0003, 62: 0x5449, 63: 0x2281 });
+  const chip = shimChip(t, { 1: 0xfb68, 11: 0x0003, 62: 0x5449, 63: 0x2281 });
   chip.wide(0x05, 245_760n << 4n, 3); // 48 V
   chip.wide(0x04, -32_000n << 4n, 3); // −10 mV over 1 mΩ
   const source = 'ina228:{"shuntOhms":"0.001","averages":1,"conversion":50}';
@@ -164,7 +105,7 @@ test("INA228's wide registers come over the addon's block reads", { skip }, asyn
 });
 
 test("calibrates against a reference, first zero, then gain", { skip }, async (t) => {
-  const chip = new ShimChip(t, { ...INA226, 1: 8 }); // 20 µV: 10 mA where none flow
+  const chip = shimChip(t, { ...INA226, 1: 8 }); // 20 µV: 10 mA where none flow
   const out = join(tempFolder(t), "calibration.json");
   const calibrate = (...args: string[]) => run(t, chip, ["calibrate", ...args, "--out", out, "--samples", "5"]);
   assert.equal((await calibrate("zero")).code, 0);
@@ -190,7 +131,7 @@ test(
   "measures through refused transfers, a brown-out and a chip that vanishes, and flags what it missed",
   { skip },
   async (t) => {
-    const chip = new ShimChip(t, INA226);
+    const chip = shimChip(t, INA226);
     const child = reader(t, chip, ["serve"]);
     const url = await urlOf(child);
     await seconds(2.5);
@@ -239,7 +180,7 @@ test(
   "at the start: no chip is worth another try, another chip and a kernel driver need a person",
   { skip },
   async (t) => {
-    const chip = new ShimChip(t, { ...INA226, 255: 0x2380 });
+    const chip = shimChip(t, { ...INA226, 255: 0x2380 });
     const wrong = await run(t, chip, ["serve"]);
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /its die id is 0x2380: another chip \(`scan` shows/);
@@ -267,7 +208,7 @@ test(
   "killed at random moments: no lot that was seen is lost or changed, registers never go back, a checkpoint bounds the loss",
   { skip },
   async (t) => {
-    const chip = new ShimChip(t, INA226);
+    const chip = shimChip(t, INA226);
     const settings = {
       READER_STORE: join(tempFolder(t), "store.db"),
       READER_CHECKPOINT_SECONDS: "1",

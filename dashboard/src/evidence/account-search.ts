@@ -1,5 +1,5 @@
 import { BijuliError, type Hex } from "@bijuli/protocol";
-import { LogSearch, registryView } from "./log-search.ts";
+import { LogSearch, metersOf, registryView } from "./log-search.ts";
 import { ROLES, type Role } from "./market-state.ts";
 import type { Rpc } from "./rpc-supplier.ts";
 
@@ -50,7 +50,8 @@ export async function chargedLots(
   const { search, head } = await searchOf(rpc, registry);
   const [joined] = await search.find(["Joined"], [BigInt(account)], [0, head]);
   if (!joined) throw new BijuliError("no-such-account", `the market has no account ${account}`);
-  const { feeder, role, meterId } = joined.args;
+  const { feeder, role } = joined.args;
+  const meters = await metersOf(search, account, head);
   const consumer = ROLES[Number(role)] === "consumer";
   const [listed] = consumer
     ? (await search.find(["ConsumersListed"], [feeder], [0, head])).filter(({ args }) =>
@@ -62,7 +63,7 @@ export async function chargedLots(
           args.plants.some((seat: { account: bigint }) => seat.account === BigInt(account)),
       );
   const cleared = consumer
-    ? await search.find(["ConsumerCleared"], [feeder, meterId], [0, head])
+    ? await search.find(["ConsumerCleared"], [feeder, meters], [0, head])
     : await search.find(["DistributorCleared"], [feeder], [0, head]);
   const last = cleared.at(-1)?.args.lot;
   if (!listed || last === undefined || last < listed.args.fromLot) {

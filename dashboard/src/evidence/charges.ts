@@ -23,9 +23,10 @@ export interface ConsumerCharges {
 /**
  * Charges a consumer for the lots between two proven stands, from its readings and the lots' prices: cursor, register
  * and the part below one wei lead without a gap from the one to the other, so no lot can be missing or stand twice.
+ * @param meters its meter; where another took its place, both
  */
 export function chargeConsumer(
-  meterId: Hex,
+  meters: ReadonlySet<Hex>,
   { account, before, after }: Span,
   lots: ReadonlyMap<bigint, PricedLot>,
   readings: ReadingBook,
@@ -36,8 +37,13 @@ export function chargeConsumer(
   let { cursor, register } = before;
   let anchored = !before.fresh;
   for (const { args, input, transaction } of events) {
-    if (args.meterId !== meterId) continue;
-    const last: bigint = args.lot;
+    if (!meters.has(args.meterId)) continue;
+    const { lot: last, meterId } = args as unknown as { lot: bigint; meterId: Hex };
+    if (last >= after.replacedFrom && cursor < after.replacedFrom) {
+      // another meter's first reading: its register is its own, and what the old one never read is given up
+      cursor = after.replacedFrom - 1n;
+      anchored = false;
+    }
     const signed = readings.of(meterId, last, cursor + 1n);
     readings.delivered(signed, input, transaction.hash);
     if (anchored) readings.continues(signed, cursor, register);

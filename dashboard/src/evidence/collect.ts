@@ -10,10 +10,12 @@ import {
 import type { Bill, BillRequest } from "./bill.ts";
 import { type BillFile, billFileOf } from "./bill-file.ts";
 import { deriveBill, type Trust } from "./derive.ts";
-import { type FoundEvent, LogSearch, registryView } from "./log-search.ts";
+import type { Concern } from "./evidence-events.ts";
+import { type FoundEvent, LogSearch, metersOf, registryView } from "./log-search.ts";
 import { ROLES, type Role } from "./market-state.ts";
 import { HISTORY, ProvenChain } from "./proven-chain.ts";
 import { type Rpc, RpcSupplier } from "./rpc-supplier.ts";
+import { scopeOf } from "./scope.ts";
 import { Witness } from "./witness.ts";
 
 /** What a bill is asked for. */
@@ -28,7 +30,8 @@ export interface BillQuery {
 interface Member {
   account: bigint;
   feeder: Hex;
-  meterId: Hex;
+  /** Its meter, and those that took its place. */
+  meters: Hex[];
   role: Role;
 }
 
@@ -50,23 +53,23 @@ export async function collectBill(rpc: Rpc, query: BillQuery): Promise<{ file: B
   const window = await windowOf(search, member, query, head);
   const [before, end] = window;
 
-  const lots = await clearingsOf(search, member, window);
-  const debtors = await debtorsOf(search, member, window);
-  const events = await eventsOf(search, member, { debtors, lots, window });
-  const transactions = inOrder(events);
   const witness = new Witness();
   const supplier = new RpcSupplier(rpc, witness);
   const trust: Trust = { registry, blockHash: await supplier.block(`0x${end.toString(16)}`) };
+  const debtors = await debtorsOf(search, member, window);
+  const asked = { account: query.account, from: query.from, to: query.to, before, debtors };
+  // the state tells which clearings and whose events are wanted; then it is known where all stands
+  const states = await ProvenChain.from(witness, trust.blockHash, await pathFrom(rpc, end, [before]), supplier);
+  const { concern } = await scopeOf(states, { registry, chainId }, asked);
+  const events = await eventsOf(search, member, concern, window);
+  const transactions = inOrder(events);
   const request: BillRequest = {
-    account: query.account,
-    from: query.from,
-    to: query.to,
-    before,
+    ...asked,
     path: await pathFrom(rpc, end, [before, ...transactions.map(({ block }) => block)]),
-    debtors,
     transactions,
     readings: await readingsOf(rpc, events, { chainId, registry }),
   };
+  witness.forgetUse();
   const chain = await ProvenChain.from(witness, trust.blockHash, request.path, supplier);
   const bill = await deriveBill(chain, { registry, chainId }, request);
   return { file: billFileOf(bill, trust, request, witness.used()), bill };
@@ -75,8 +78,13 @@ export async function collectBill(rpc: Rpc, query: BillQuery): Promise<{ file: B
 async function memberOf(search: LogSearch, account: number, head: number): Promise<Member> {
   const [joined] = await search.find(["Joined"], [BigInt(account)], [0, head]);
   if (!joined) throw new BijuliError("no-such-account", `the market has no account ${account}`);
-  const { feeder, meterId, role } = joined.args;
-  return { account: BigInt(account), feeder, meterId, role: ROLES[Number(role)]! };
+  const { feeder, role } = joined.args;
+  return {
+    account: BigInt(account),
+    feeder,
+    meters: await metersOf(search, account, head),
+    role: ROLES[Number(role)]!,
+  };
 }
 
 /**
@@ -85,13 +93,13 @@ async function memberOf(search: LogSearch, account: number, head: number): Promi
  */
 async function windowOf(
   search: LogSearch,
-  { feeder, meterId, role }: Member,
+  { feeder, meters, role }: Member,
   { account, from, to }: BillQuery,
   head: number,
 ): Promise<[number, number]> {
   const charges =
     role === "consumer"
-      ? await search.find(["ConsumerCleared"], [feeder, meterId], [0, head])
+      ? await search.find(["ConsumerCleared"], [feeder, meters], [0, head])
       : await search.find(["DistributorCleared"], [feeder], [0, head]);
   const first = charges.find(({ args }) => args.lot >= from);
   const last = charges.find(({ args }) => args.lot >= to);
@@ -111,36 +119,6 @@ async function windowOf(
   return [first.block - 1, Math.max(last.block, done.block)];
 }
 
-/** The clearings that are charged for between two blocks, by their last lots. */
-async function clearingsOf(
-  search: LogSearch,
-  { feeder, meterId, role }: Member,
-  [before, end]: readonly [number, number],
-): Promise<bigint[]> {
-  const opened = await search.find(["LotsOpened"], [feeder], [0, end]);
-  const settled = await search.find(["DistributorCleared"], [feeder], [0, end]);
-  const lastIn = (events: readonly FoundEvent[], block: number): bigint =>
-    events.findLast((event) => event.block <= block)?.args.lot ?? 0n;
-  let first = lastIn(settled, before) + 1n;
-  let last = lastIn(settled, end);
-  if (role !== "plant") {
-    const who = role === "consumer" ? meterId : undefined;
-    const charged = await search.find(["ConsumerCleared"], [feeder, who], [0, end]);
-    const meters = new Set(charged.flatMap(({ block, args }) => (block > before ? [args.meterId as Hex] : [])));
-    const starts = [...meters].map(
-      (meter) =>
-        lastIn(
-          charged.filter(({ args }) => args.meterId === meter),
-          before,
-        ) + 1n,
-    );
-    const lowest = starts.reduce((a, b) => (a < b ? a : b));
-    if (role === "consumer" || lowest < first) first = lowest;
-    if (role === "consumer") last = lastIn(charged, end);
-  }
-  return opened.flatMap(({ args }) => (args.lot >= first && args.lot - args.lots < last ? [args.lot as bigint] : []));
-}
-
 /** Who owes this account, or has paid it what it owed, between two blocks. */
 async function debtorsOf(
   search: LogSearch,
@@ -150,32 +128,31 @@ async function debtorsOf(
   if (member.role === "consumer") return [];
   const mine = await search.find(["ArrearsGrown", "ClaimCollected"], [undefined, member.account], [0, end]);
   const owing = [...new Set(mine.map(({ args }) => Number(args.debtor)))].sort((a, b) => a - b);
-  const moved = await search.find(
-    ["ArrearsGrown", "ArrearsPaid", "ClaimCollected"],
-    [owing.map(BigInt)],
-    [before + 1, end],
-  );
-  const moving = new Set(owing.length === 0 ? [] : moved.map(({ args }) => Number(args.debtor)));
+  if (owing.length === 0) return [];
+  const names = ["ArrearsGrown", "ArrearsPaid", "ClaimCollected"];
+  const moved = await search.find(names, [owing.map(BigInt)], [before + 1, end]);
+  const moving = new Set(moved.map(({ args }) => Number(args.debtor)));
   return owing.filter((debtor) => moving.has(debtor) && debtor !== Number(member.account));
 }
 
 async function eventsOf(
   search: LogSearch,
-  { account, feeder, meterId, role }: Member,
-  { debtors, lots, window }: { debtors: number[]; lots: bigint[]; window: readonly [number, number] },
+  { account, feeder, meters, role }: Member,
+  { clearings, debtors }: Concern,
+  [before, end]: readonly [number, number],
 ): Promise<FoundEvent[]> {
-  const [before, end] = window;
+  const lots = [...clearings];
   const up: [number, number] = [0, end];
   const within: [number, number] = [before + 1, end];
   const all = await Promise.all([
     search.find(["LotsOpened", "ClearingClosed"], [feeder, lots], up),
     search.find(["PlantCleared", "DistributorCleared", "Estimated", "Corrected"], [feeder, undefined, lots], up),
     role === "consumer"
-      ? search.find(["ConsumerCleared"], [feeder, meterId, lots], within)
-      : search.find(["PlantPaid"], [feeder, role === "plant" ? meterId : undefined, lots], within),
+      ? search.find(["ConsumerCleared"], [feeder, meters, lots], within)
+      : search.find(["PlantPaid"], [feeder, role === "plant" ? meters : undefined, lots], within),
     role === "distributor" ? search.find(["ConsumerCleared"], [feeder, undefined, lots], within) : [],
     search.find(["Deposited", "Withdrawn"], [account], within),
-    search.find(["ArrearsGrown", "ArrearsPaid", "ClaimCollected"], [[account, ...debtors.map(BigInt)]], within),
+    search.find(["ArrearsGrown", "ArrearsPaid", "ClaimCollected"], [[account, ...[...debtors].map(BigInt)]], within),
   ]);
   return all.flat();
 }

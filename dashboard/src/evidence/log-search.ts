@@ -32,7 +32,7 @@ export class LogSearch {
   /** @returns the events in the chain's order */
   async find(names: readonly string[], indexed: Wanted, [from, to]: readonly [number, number]): Promise<FoundEvent[]> {
     const topics = [
-      names.map((name) => market.getEvent(name)!.topicHash),
+      names.flatMap((name) => market.getEvent(name)?.topicHash ?? []),
       ...indexed.map((want) =>
         want === undefined ? null : Array.isArray(want) ? want.map(topic) : topic(want as bigint),
       ),
@@ -65,6 +65,12 @@ function found(log: Record<string, unknown>): FoundEvent {
     logIndex: Number(log.logIndex),
     transaction: log.transactionHash as Hex,
   };
+}
+
+/** An account's meter, and those that took its place, in their order. */
+export async function metersOf(search: LogSearch, account: number, head: number): Promise<Hex[]> {
+  const named = await search.find(["Joined", "MeterReplaced"], [BigInt(account)], [0, head]);
+  return named.map(({ args }) => args.meterId);
 }
 
 /** What a registry answers, as its node says: a hint where to look. @throws BijuliError no-registry when there is none */

@@ -40,6 +40,8 @@ export interface AccountStand {
   cursor: bigint;
   /** Money below one wei, in 10^-7 wei. */
   remainder: bigint;
+  /** The first lot of the meter that took the place of another; 0: it always had the one. */
+  replacedFrom: bigint;
   /** Nothing was cleared yet, and no opening reading fixes the register. */
   fresh: boolean;
   /** wei: arrears, and what was paid of them that the creditors have not collected. */
@@ -91,6 +93,7 @@ export class MarketReader {
     const what = `what account ${account} had at block ${block}`;
     const slot = mapped(BigInt(account), ACCOUNTS);
     const word = await this.#word(block, slot, what);
+    const seat = await this.#word(block, slot + 3n, what);
     const owed = await this.#word(block, slot + 4n, what);
     const debt = await this.#word(block, slot + 5n, what);
     return {
@@ -98,6 +101,7 @@ export class MarketReader {
       register: bitsOf(word, 96, 64),
       cursor: bitsOf(word, 160, 40),
       remainder: bitsOf(word, 200, 24),
+      replacedFrom: bitsOf(seat, 208, 40),
       fresh: bitsOf(word, 224, 1) === 1n,
       owed: bitsOf(owed, 0, 128),
       pot: bitsOf(owed, 128, 128),

@@ -47,6 +47,11 @@ export class Witness {
     return [...this.#used].map((hash) => this.#bytes.get(hash)!);
   }
 
+  /** Begins to count anew what is needed. */
+  forgetUse(): void {
+    this.#used.clear();
+  }
+
   get size(): number {
     return this.#bytes.size;
   }

@@ -58,6 +58,11 @@ export class CharterHistory {
     this.#consumers = list;
   }
 
+  /** Another meter takes the place of a consumer's. */
+  replaceConsumer(account: number, meterId: Hex): void {
+    this.#consumers = this.#consumers.map((member) => (member.account === account ? { account, meterId } : member));
+  }
+
   /** Seals what holds from a lot on. */
   charter(charter: Omit<Charter, "consumers">): void {
     if (this.#charters.at(-1)?.fromLot === charter.fromLot) this.#charters.pop();

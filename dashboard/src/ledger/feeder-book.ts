@@ -25,6 +25,8 @@ export class FeederBook {
   /** account → the last lot that it was charged for. */
   readonly #cursors = new Map<number, bigint>();
   readonly #money = new Map<number, Money>();
+  /** account → the first lot of the consumer's meter that takes the place of another, until it is read. */
+  readonly #replaced = new Map<number, bigint>();
 
   constructor(feeder: Hex, name: string, accounts: AccountsBook, capacities: Capacities) {
     this.feeder = feeder;
@@ -41,6 +43,13 @@ export class FeederBook {
   /** A consumer's cursor begins at the lot before its first. */
   seatConsumer(account: number, fromLot: bigint): void {
     if (!this.#cursors.has(account)) this.#cursors.set(account, fromLot - 1n);
+  }
+
+  /** From a lot on, another meter is read in an account's place; a consumer's lots that the old one never read are lost. */
+  replaceMeter(account: number, meterId: Hex, fromLot: bigint): void {
+    this.charters.replaceConsumer(account, meterId);
+    this.#supplies.replace(account, fromLot);
+    this.#replaced.set(account, fromLot);
   }
 
   open(last: bigint, lots: number, transaction: Hex): void {
@@ -112,6 +121,11 @@ export class FeederBook {
     const money = this.#moneyOf(account);
     const parts = this.#used.get(account) ?? new Map<bigint, MeterLot>();
     this.#used.set(account, parts);
+    const replacedFrom = this.#replaced.get(account);
+    if (replacedFrom !== undefined && last >= replacedFrom) {
+      this.#replaced.delete(account);
+      this.#cursors.set(account, replacedFrom - 1n);
+    }
     const late: LatePart[] = [];
     let total = 0n;
     for (let lot = (this.#cursors.get(account) ?? lotBefore(reading)) + 1n; lot <= last; lot++) {

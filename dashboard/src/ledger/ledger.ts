@@ -28,6 +28,8 @@ export class Ledger {
   readonly #feeders = new Map<Hex, FeederBook>();
   /** account → its meter. */
   readonly #meters = new Map<number, Hex>();
+  /** account → its feeder. */
+  readonly #places = new Map<number, Hex>();
   readonly #capacities = new Capacities();
   readonly #pages: Pages;
   readonly #onLate: (late: LatePart) => void;
@@ -69,6 +71,13 @@ export class Ledger {
         break;
       case "Joined":
         this.#meters.set(Number(args.account), args.meterId);
+        this.#places.set(Number(args.account), args.feeder);
+        break;
+      case "MeterReplaced":
+        this.#meters.set(Number(args.account), args.meterId);
+        this.#feeders
+          .get(this.#places.get(Number(args.account))!)!
+          .replaceMeter(Number(args.account), args.meterId, args.fromLot);
         break;
       case "ConsumersListed": {
         const book = this.#book(args.feeder);

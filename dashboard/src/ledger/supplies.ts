@@ -44,6 +44,8 @@ export class Supplies {
   readonly #capacities: Capacities;
   /** account → the last lot that its readings have covered. */
   readonly #cursors = new Map<number, bigint>();
+  /** account → the first lot of the meter that takes the place of another, until it is read or estimated. */
+  readonly #replaced = new Map<number, bigint>();
   /** account → Units that a late reading, less what was estimated, leaves to be added to its next lots. */
   readonly #carried = new Map<number, bigint>();
 
@@ -56,12 +58,30 @@ export class Supplies {
     if (!this.#cursors.has(account)) this.#cursors.set(account, fromLot - 1n);
   }
 
+  /** From a lot on, another meter is read in an account's place. */
+  replace(account: number, fromLot: bigint): void {
+    this.#replaced.set(account, fromLot);
+  }
+
+  /**
+   * A meter that took another's place takes over in the first clearing of its own. What the old one never read is given
+   * up: the estimate for it stands, and nothing of it is carried on.
+   */
+  #takeOver(account: number, clearing: Clearing): void {
+    const from = this.#replaced.get(account);
+    if (from === undefined || clearing.last < from) return;
+    this.#replaced.delete(account);
+    if (this.#cursors.get(account)! + 1n < from) this.#carried.set(account, 0n);
+    this.#cursors.set(account, from - 1n);
+  }
+
   /**
    * A plant's or the distributor's lots: each cut to capacity; what the reading says about lots that were closed
    * without it, less what was estimated, goes into the first open lot, and what does not fit there into the next.
    */
   measured(clearing: Clearing, signed: SignedReading): Supply {
     const account = clearing.supplier(signed.reading.meterId);
+    this.#takeOver(account, clearing);
     let late = this.#carried.get(account) ?? 0n;
     for (let lot = this.#cursors.get(account)! + 1n; lot < clearing.lots[0]!; lot++) late += this.#energy(signed, lot);
     const { energies, carried, corrected } = withCorrection(
@@ -101,6 +121,7 @@ export class Supplies {
 
   #carry(clearing: Clearing, meterId: Hex, energy: bigint): void {
     const account = clearing.supplier(meterId);
+    this.#takeOver(account, clearing);
     this.#carried.set(account, (this.#carried.get(account) ?? 0n) + energy);
   }
 }

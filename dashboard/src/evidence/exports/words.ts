@@ -49,7 +49,7 @@ export function rowsOf(bill: Bill): BillRow[] {
       lot: of.lot,
       start: iso(of.start),
       end: iso(of.start + lotSeconds),
-      energy: energyOfAccount(of, account),
+      energy: energyOfAccount(of, account, role),
       pricePerKWh: role === "plant" && plant ? plant.pricePerKWh : of.pricePerKWh,
       owes: role === "consumer" ? used : role === "distributor" ? sent : 0n,
       earns: role === "plant" ? sent : role === "distributor" ? used : 0n,

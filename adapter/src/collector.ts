@@ -8,6 +8,7 @@ import {
   readingToJson,
   recoverReadingSigner,
   registerAt,
+  type SignedReading,
 } from "@bijuli/protocol";
 import type { Logger } from "pino";
 import type { Evidence } from "./evidence.ts";
@@ -17,7 +18,7 @@ import type { Recovery } from "./recovery.ts";
 import { Refusal } from "./refusal.ts";
 import type { Remembered } from "./remembered.ts";
 import { recoverFast } from "./secp256k1.ts";
-import type { SharedReadings } from "./shared-readings.ts";
+import type { SharedReadings, SharedRecord } from "./shared-readings.ts";
 import { type Contradiction, type Shelf, type ShelfEntry, shelfKey, type Testimony } from "./shelf.ts";
 import type { Signers } from "./signers.ts";
 import { verifyAnswer } from "./verify.ts";
@@ -298,23 +299,29 @@ export class Collector {
     const found = this.#contradiction(meter, testimony) ?? elsewhere;
     if (found !== undefined) throw await this.#disagreement(meter, found, source);
     const entry = shelf.put(meter, signed, { signer, ...times });
+    if (source !== "the shared cache") {
+      const there = await this.#o.shared?.put(meter, entry);
+      // Another adapter read it at the same time: neither found the other's when it looked.
+      const other = there && this.#against(meter, there, testimony);
+      if (other !== undefined) {
+        shelf.remove(meter, entry);
+        throw await this.#disagreement(meter, other, source);
+      }
+    }
     if (meter.newest === entry) this.#o.remembered?.note(meter, entry);
-    if (source !== "the shared cache") await this.#o.shared?.put(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
   }
 
   /** What this adapter was told otherwise, before it last started too. */
   #contradiction(meter: Meter, later: Testimony): Contradiction | undefined {
-    const { shelf, domain, log } = this.#o;
+    const { shelf, log } = this.#o;
     const found = shelf.contradiction(meter, later);
     const { remembered } = meter;
     if (found === undefined || remembered === undefined) return found;
     // Whoever can write to its file could accuse a meter: only what it signed counts.
     try {
-      const { reading, signature } = shelf.signed(meter, remembered);
-      if (recoverReadingSigner(domain, reading, signature, recoverFast).toLowerCase() === remembered.signer)
-        return found;
+      if (this.#signerOf(shelf.signed(meter, remembered)) === remembered.signer) return found;
       log.warn(`${meter.label}: what was remembered of it is not what it signed`);
     } catch (error) {
       log.warn(`${meter.label}: what was remembered of it is not believed: ${explain(error)}`);
@@ -325,24 +332,34 @@ export class Collector {
 
   /** What another adapter of this operator was told otherwise. */
   async #sharedContradiction(meter: Meter, later: Testimony, source: string): Promise<Contradiction | undefined> {
-    const { shared, shelf, domain } = this.#o;
+    const { shared } = this.#o;
     if (shared === undefined || source === "the shared cache") return undefined;
     for (const record of await shared.overlapping(meter, lotBefore(later.reading), later.reading.lot)) {
       if (meter.readings.has(shelfKey(record.lot, record.lots))) continue;
-      try {
-        const earlier = shelf.signed(meter, record);
-        const lot = disagreement(earlier.reading, later.reading);
-        if (lot === undefined) continue;
-        // Anyone who can write to the cache could accuse a meter: only what it signed counts.
-        const signer = recoverReadingSigner(domain, earlier.reading, earlier.signature, recoverFast).toLowerCase();
-        if (signer === later.signer) {
-          return { kind: "registers-differ", lot, earlier: { ...earlier, signer }, later };
-        }
-      } catch (error) {
-        this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);
-      }
+      const found = this.#against(meter, record, later);
+      if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /** What a record of the shared cache proves against a reading by the same key. */
+  #against(meter: Meter, record: SharedRecord, later: Testimony): Contradiction | undefined {
+    try {
+      const earlier = this.#o.shelf.signed(meter, record);
+      const lot = disagreement(earlier.reading, later.reading);
+      if (lot === undefined) return undefined;
+      // Anyone who can write to the cache could accuse a meter: only what it signed counts.
+      const signer = this.#signerOf(earlier);
+      if (signer !== later.signer) return undefined;
+      return { kind: "registers-differ", lot, earlier: { ...earlier, signer }, later };
+    } catch (error) {
+      this.#o.log.warn({ meter: meter.serial }, `the shared cache is not believed: ${explain(error)}`);
+      return undefined;
+    }
+  }
+
+  #signerOf({ reading, signature }: SignedReading): string {
+    return recoverReadingSigner(this.#o.domain, reading, signature, recoverFast).toLowerCase();
   }
 
   /**

@@ -19,7 +19,8 @@ export interface SharedReadings {
   get(meter: Meter, lot: bigint, lots: number): Promise<SharedRecord | undefined>;
   /** All that speaks about the lots' ends from `from` to `to`. */
   overlapping(meter: Meter, from: bigint, to: bigint): Promise<SharedRecord[]>;
-  put(meter: Meter, record: SharedRecord): Promise<void>;
+  /** Returns the record that stood there already, when it is another one: two adapters may have read at the same time. */
+  put(meter: Meter, record: SharedRecord): Promise<SharedRecord | undefined>;
   state(): string;
   close(): Promise<void>;
 }
@@ -27,14 +28,14 @@ export interface SharedReadings {
 /*
  * KEYS[1] the reading's key, KEYS[2] the meter's index (sorted set: "lot:lots" by lot)
  * ARGV[1] the record's digits, [2] how long they are kept in ms, [3] "lot:lots", [4] lot, [5] the last lot to forget
- * Keeps the first record for good: a closed lot never changes.
+ * Keeps the first record for good, and returns it: a closed lot never changes.
  */
 const PUT = `
 redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2])
 redis.call("ZADD", KEYS[2], ARGV[4], ARGV[3])
 redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", ARGV[5])
 redis.call("PEXPIRE", KEYS[2], ARGV[2])
-return 1`;
+return redis.call("GET", KEYS[1])`;
 
 export class RedisReadings implements SharedReadings {
   readonly #redis: Redis;
@@ -110,12 +111,14 @@ export class RedisReadings implements SharedReadings {
     });
   }
 
-  put(meter: Meter, { lot, lots, digits }: SharedRecord): Promise<void> {
+  put(meter: Meter, { lot, lots, digits }: SharedRecord): Promise<SharedRecord | undefined> {
     const member = shelfKey(lot, lots);
     const forget = lot - this.#keptLots;
     return this.#try("eval", undefined, async () => {
       const keys = [this.#key(meter, member), this.#index(meter)];
-      await this.#redis.eval(PUT, 2, ...keys, digits, this.#maxAgeMs, member, lot.toString(), forget.toString());
+      const args = [digits, this.#maxAgeMs, member, lot.toString(), forget.toString()];
+      const there = await this.#redis.eval(PUT, 2, ...keys, ...args);
+      return typeof there === "string" && there !== digits ? { lot, lots, digits: there } : undefined;
     });
   }
 

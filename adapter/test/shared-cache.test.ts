@@ -72,6 +72,30 @@ describe("readings shared over Redis", { skip }, () => {
     }
   });
 
+  test("two adapters that read a two-faced meter in the same instant: the second finds the first's reading", async () => {
+    const reader = await new FixtureReader("INSTANT").start();
+    const redis = new Redis(port);
+    // What the other adapter wrote after this one had looked, and before it wrote itself.
+    reader.fault = "other-history";
+    const first = reader.record(LOT).slice(2);
+    reader.fault = "none";
+    reader.delayMs = 30;
+    reader.onRequest = () => void redis.set(`bijuli:reading:${reader.id}:${LOT}:1`, first);
+    const adapter = await adapterOver([reader], { clock, env: env() });
+    try {
+      const ask = () => post(adapter.url, { data: { meters: ["INSTANT"], lot: LOT.toString() } });
+      const refused = await ask();
+      assert.equal(refused.status, 502, refused.text);
+      assert.equal(refused.body.error.name, "Disagreement");
+      assert.equal((await getJson(`${adapter.url}/evidence`)).evidence.length, 1);
+      assert.equal((await ask()).body.data.result, `0x${first}`, "and the adapters agree on what they serve");
+    } finally {
+      await adapter.close();
+      redis.disconnect();
+      await reader.stop();
+    }
+  });
+
   test("what someone else wrote into the cache is not believed", async () => {
     const reader = await new FixtureReader("FORGED").start();
     const thief = new Redis(port);

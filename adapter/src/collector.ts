@@ -1,6 +1,7 @@
 import {
   type Clock,
   disagreement,
+  encodeRecord,
   explain,
   lotBefore,
   lotEnd,
@@ -294,20 +295,12 @@ export class Collector {
       );
     }
     const testimony: Testimony = { ...signed, signer };
-    const elsewhere = await this.#sharedContradiction(meter, testimony, source);
+    const found =
+      (await this.#sharedContradiction(meter, testimony, source)) ?? (await this.#share(meter, testimony, source));
     // Nothing may come between this look and the shelf: two answers that contradict each other can arrive together.
-    const found = this.#contradiction(meter, testimony) ?? elsewhere;
-    if (found !== undefined) throw await this.#disagreement(meter, found, source);
+    const contradiction = this.#contradiction(meter, testimony) ?? found;
+    if (contradiction !== undefined) throw await this.#disagreement(meter, contradiction, source);
     const entry = shelf.put(meter, signed, { signer, ...times });
-    if (source !== "the shared cache") {
-      const there = await this.#o.shared?.put(meter, entry);
-      // Another adapter read it at the same time: neither found the other's when it looked.
-      const other = there && this.#against(meter, there, testimony);
-      if (other !== undefined) {
-        shelf.remove(meter, entry);
-        throw await this.#disagreement(meter, other, source);
-      }
-    }
     if (meter.newest === entry) this.#o.remembered?.note(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
@@ -340,6 +333,21 @@ export class Collector {
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /**
+   * Gives a reading to the other adapters; returns the contradiction when one of them read otherwise at the same time, so
+   * that neither found the other's when it looked.
+   */
+  async #share(meter: Meter, later: Testimony, source: string): Promise<Contradiction | undefined> {
+    const { shared } = this.#o;
+    if (shared === undefined || source === "the shared cache" || this.#contradiction(meter, later) !== undefined) {
+      return undefined;
+    }
+    const { reading, signature } = later;
+    const digits = encodeRecord(reading, signature).slice(2);
+    const there = await shared.put(meter, { lot: reading.lot, lots: reading.energies.length, digits });
+    return there && this.#against(meter, there, later);
   }
 
   /** What a record of the shared cache proves against a reading by the same key. */

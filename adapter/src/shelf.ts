@@ -143,12 +143,6 @@ export class Shelf {
     return entry;
   }
 
-  remove(meter: Meter, entry: ShelfEntry): void {
-    this.#arrivals.delete(entry);
-    meter.readings.delete(shelfKey(entry.lot, entry.lots));
-    if (meter.newest === entry) meter.newest = undefined;
-  }
-
   #evict(): void {
     const oldest = Date.now() - this.#maxAgeMs;
     for (const [entry, meter] of this.#arrivals) {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { Quality } from "@bijuli/protocol";
 import { measureLot } from "../src/course.ts";
 import { FEMTOJOULES_PER_UNIT } from "../src/measurement.ts";
@@ -139,5 +140,38 @@ for (const [name, csv, expected] of bad) {
         return true;
       },
     );
+  });
+}
+
+/** What the recording's own README says of each, in Wh; the household's files are the project's copy. */
+const RECORDED: readonly (readonly [file: string, milliwattHours: bigint])[] = [
+  ["main.csv", 40_635_233n],
+  ["kitchen.csv", 837_000n],
+  ["laundry.csv", 2_904_000n],
+  ["water-heater-ac.csv", 14_958_000n],
+  ["plant.csv", 44_851_250n],
+];
+for (const [file, milliwattHours] of RECORDED) {
+  test(`the recorded days of ${file}: every lot's register to the Unit, computed from the file's text alone`, () => {
+    const path = fileURLToPath(new URL(`../../test/data/household/${file}`, import.meta.url));
+    const replay = loadReplay(path, 300);
+    // Every row is a minute: milliwatts · 60 s = 60 mJ; a Unit is 360 mJ.
+    const minutes = readFileSync(path, "utf8")
+      .trim()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.split(","))
+      .map(([time, , , power]) => ({ at: Date.parse(time!), milliwatts: power ? BigInt(power.replace(".", "")) : 0n }));
+    let next = 0;
+    let milliwattMinutes = 0n;
+    let measured = 0n;
+    for (let lot = replay.firstLot; lot <= replay.lastLot; lot++) {
+      const end = Number(lot + 1n) * 300_000;
+      for (; next < minutes.length && minutes[next]!.at < end; next++) milliwattMinutes += minutes[next]!.milliwatts;
+      measured += measureLot(replay, lot, 300, Number.MAX_SAFE_INTEGER).forward;
+      assert.equal(measured / FEMTOJOULES_PER_UNIT, (milliwattMinutes * 60n) / 360n, `lot ${lot}`);
+    }
+    assert.equal(next, 3286);
+    assert.equal((milliwattMinutes + 30n) / 60n, milliwattHours);
   });
 }

@@ -229,7 +229,7 @@ function readingIn(
   const { meterId } = known;
   for (const { records } of deliveriesIn(input)) {
     const seat = seats.get(meterId) ?? 0;
-    const order = records.map((_, i) => (i === 0 ? seat : i <= seat ? i - 1 : i)).filter((i) => i < records.length);
+    const order = new Set([seat, ...records.keys()]);
     for (const i of order) {
       const record = records[i];
       if (!record) continue;

@@ -1,5 +1,4 @@
 import { MeterRegistryAbi } from "@bijuli/contracts/abi";
-import { explain } from "@bijuli/protocol";
 import { Contract, JsonRpcProvider, Network } from "ethers";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
@@ -77,13 +76,15 @@ export class ChainSigners implements Signers {
       const ids = wanted.map(([meter]) => meter.id);
       // By position: ethers' Result is an array, whose `keys` is Array's own.
       keys = (await this.#registry.getFunction("keysAt").staticCall(ids, lot))[1];
-    } catch (cause) {
-      this.#log.warn({ err: cause }, `the chain does not tell the meters' signers: ${explain(cause)}`);
+    } catch (error) {
+      // ethers' errors hold the endpoint's whole address, which may hold its key: none of them goes any further.
+      const { shortMessage, code } = error as { shortMessage?: string; code?: string };
+      const cause = shortMessage ?? code ?? "no answer";
+      this.#log.warn(`the chain does not tell the meters' signers: ${cause}`);
       for (const [meter, { reject }] of wanted) {
         reject(
           new Refusal(503, "signer-unknown", `${meter.label}: the chain does not tell its signer`, {
             retryAfter: 1,
-            cause,
           }),
         );
       }

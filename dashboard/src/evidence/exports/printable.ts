@@ -14,7 +14,9 @@ const STYLE = `
   th, td { text-align: right; padding: .2rem .4rem; border-bottom: 1px solid #ccc; vertical-align: top; }
   th:first-child, td:first-child { text-align: left; } thead { display: table-header-group; }
   tfoot td { font-weight: 600; border-top: 2px solid #111; }
-  @media print { @page { size: A4; margin: 15mm; } body { margin: 0; max-width: none; padding: 0; font-size: 10pt; }
+  .wide { overflow-x: auto; }
+  @media (max-width: 34rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+  @media print { .wide { overflow: visible; } @page { size: A4; margin: 15mm; } body { margin: 0; max-width: none; padding: 0; font-size: 10pt; }
     tr { break-inside: avoid; } h2 { break-after: avoid; } }
 `;
 
@@ -32,6 +34,12 @@ export function printableBill(bill: Bill): string {
         ? `The distributor (${payee}) owes account ${account}`
         : `The consumers owe account ${account} ${etherText(totals.earns)}; account ${account} owes the plants`;
   const owed = role === "plant" ? totals.earns : totals.owes;
+  const paid =
+    role === "plant"
+      ? "It was paid as far as the distributor could; what is left are the distributor's arrears."
+      : money.closing.owed === 0n
+        ? "All is paid, out of the account's balance."
+        : `It was paid out of the account's balance as far as that went: ${etherText(money.closing.owed)} is in arrears.`;
   const origin = new Map<string, bigint>();
   for (const row of rows)
     for (const { meterId, energy } of row.origin) origin.set(meterId, (origin.get(meterId) ?? 0n) + energy);
@@ -68,10 +76,10 @@ export function printableBill(bill: Bill): string {
   const cells = rows.map(({ start, energy, pricePerKWh, owes, earns, quality, measured, of }) => [
     `${start.slice(0, 16).replace("T", " ")}`,
     energyText(energy).slice(0, -4),
-    formatUnits(pricePerKWh, 18),
+    ether(pricePerKWh),
     percentText(of.actualLoss),
-    formatUnits(role === "plant" ? earns : owes, 18),
-    ...(role === "distributor" ? [formatUnits(earns, 18)] : []),
+    ether(role === "plant" ? earns : owes),
+    ...(role === "distributor" ? [ether(earns)] : []),
     [measured ? "" : "estimated", of.penaltyWaived ? "no penalty" : "", ...(quality ? qualityNames(quality) : [])]
       .filter(Boolean)
       .join(", "),
@@ -84,8 +92,8 @@ export function printableBill(bill: Bill): string {
     ...(role === "distributor" ? ["Owes, ETH", "Earns, ETH"] : [role === "plant" ? "Earns, ETH" : "Owes, ETH"]),
     "Remarks",
   ];
-  const foot = ["Together", energyText(totals.energy).slice(0, -4), "", "", formatUnits(owed, 18)];
-  if (role === "distributor") foot.push(formatUnits(totals.earns, 18));
+  const foot = ["Together", energyText(totals.energy).slice(0, -4), "", "", ether(owed)];
+  if (role === "distributor") foot.push(ether(totals.earns));
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -98,14 +106,16 @@ export function printableBill(bill: Bill): string {
 <h1>Electricity bill</h1>
 <p>${sentence}</p>
 <p class="total">${etherText(owed)}</p>
+<p>${paid}</p>
 <h2>What for</h2>
 ${list(facts)}
 <h2>Money</h2>
 ${list(moneyFacts)}
-${origin.size === 0 || role === "plant" ? "" : `<h2>Where the energy came from</h2>\n${list([...origin].map(([meterId, energy]) => [code(meterId), energyText(energy)]))}`}
+${origin.size === 0 || role === "plant" ? "" : `<h2>Where the energy came from</h2>\n${list([...origin].map(([meterId, energy]) => [plantName(bill, meterId), `${energyText(energy)}, ${share(energy, origin)}`]))}`}
 <h2>Terms</h2>
 ${list(terms)}
 <h2>Lot by lot</h2>
+<div class="wide" tabindex="0" role="region" aria-label="Lot by lot">
 <table>
 <thead><tr>${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead>
 <tbody>
@@ -113,6 +123,7 @@ ${cells.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>
 </tbody>
 <tfoot><tr>${[...foot, ""].map((cell) => `<td>${cell}</td>`).join("")}</tr></tfoot>
 </table>
+</div>
 <h2>How to check it</h2>
 <p>Every number follows from the meters' signed readings and from what this block's hash proves. The bill's file and
 <code>bijuli verify FILE --registry ${bill.registry} --block-hash ${block.hash}</code> make it again, offline.</p>
@@ -120,6 +131,22 @@ ${cells.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>
 </html>
 `;
 }
+
+function plantName({ charters }: Bill, meterId: string): string {
+  const plant = charters.flatMap(({ plants }) => plants).find((one) => one.meterId === meterId);
+  return `Plant, account ${plant?.account}`;
+}
+
+function share(energy: bigint, origin: ReadonlyMap<string, bigint>): string {
+  const all = [...origin.values()].reduce((a, b) => a + b, 0n);
+  return all === 0n ? "nothing" : percentText((energy * 10n ** 18n) / all);
+}
+
+/** All 18 decimals, so that a column's digits stand below each other. */
+const ether = (wei: bigint): string => {
+  const [whole, decimals = ""] = formatUnits(wei, 18).split(".");
+  return `${whole}.${decimals.padEnd(18, "0")}`;
+};
 
 const code = (text: string) => `<code>${text}</code>`;
 const list = (facts: readonly [string, string][]) =>

@@ -319,7 +319,11 @@ function storeError(path: string, cause: unknown): BijuliError {
       remedy: "check the folder, its owner and the mount",
     });
   }
-  return new BijuliError("store-failed", `the store ${path} failed`, { cause });
+  return new BijuliError("store-failed", `the store ${path} failed`, {
+    cause,
+    remedy:
+      "if its disk or card is failing (the kernel's log tells), copy the store to another one: nothing closed is lost",
+  });
 }
 
 function closedLot(row: Row): ClosedLot {

@@ -95,7 +95,7 @@ async function start(env: NodeJS.ProcessEnv): Promise<number> {
       "bad-settings",
       "NODE_KEY is missing: private keys that send (or NODE_KEY_FILE, or KEYSTORE)",
     );
-  const logger: Logger = pino({ level: settings.LOG_LEVEL, base: null }, pino.destination({ dest: 2, sync: true }));
+  const logger: Logger = pino({ level: settings.LOG_LEVEL, base: null }, pino.destination({ dest: 2, sync: false }));
   for (const job of jobs) {
     if (job.ignored.length > 0)
       logger.warn({ job: job.name, keys: job.ignored }, "keys of the spec that mean nothing here");

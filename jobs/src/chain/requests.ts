@@ -21,7 +21,18 @@ export interface OracleRequest {
   data: Uint8Array;
 }
 
+/** A log that came is decoded once for its group and once more for its pipeline: the same. */
+const decoded = new WeakMap<RpcLog, OracleRequest>();
+
 export function decodeRequest(log: RpcLog): OracleRequest {
+  const known = decoded.get(log);
+  if (known !== undefined) return known;
+  const request = readRequest(log);
+  decoded.set(log, request);
+  return request;
+}
+
+function readRequest(log: RpcLog): OracleRequest {
   const one = operatorAbi.decodeEventLog("OracleRequest", log.data, log.topics);
   return {
     specId: one.specId,

@@ -28,8 +28,18 @@ export interface AbiSignature {
   arguments: readonly AbiArgument[];
 }
 
+/** ABI strings stand in specs: there are few, and each is read once. */
+const known = new Map<string, AbiSignature>();
+
 /** Reads an ABI string of ethabiencode, ethabidecode and (`log`) ethabidecodelog. */
 export function parseSignature(abi: string, log = false): AbiSignature {
+  const key = `${log} ${abi}`;
+  const signature = known.get(key) ?? readSignature(abi, log);
+  known.set(key, signature);
+  return signature;
+}
+
+function readSignature(abi: string, log: boolean): AbiSignature {
   const match = SIGNATURE.exec(abi);
   if (match === null) throw badInput(`bad ABI specification: ${abi.trim()}`);
   return { name: match[1] ?? "", arguments: parseArguments(match[2] ?? "", log) };
@@ -76,11 +86,20 @@ export function encodeCall(signature: AbiSignature, values: { readonly [name: st
       }
     }),
   );
+  return Buffer.from(`${selectorOf(signature)}${encoded.slice(2)}`, "hex");
+}
+
+const selectors = new WeakMap<AbiSignature, string>();
+
+/** Eight hex digits; none for arguments without a function's name. */
+function selectorOf(signature: AbiSignature): string {
+  const known = selectors.get(signature);
+  if (known !== undefined) return known;
+  const types = signature.arguments.map(({ type }) => type.format()).join(",");
   const selector =
-    signature.name === ""
-      ? ""
-      : FunctionFragment.from(`function ${signature.name}(${types.map((type) => type.format()).join(",")})`).selector;
-  return Buffer.from(`${selector.slice(2)}${encoded.slice(2)}`, "hex");
+    signature.name === "" ? "" : FunctionFragment.from(`function ${signature.name}(${types})`).selector.slice(2);
+  selectors.set(signature, selector);
+  return selector;
 }
 
 /** Decoded values by the arguments' names. */

@@ -154,7 +154,7 @@ function isHttp(type: string): boolean {
 }
 
 /** A run's tasks as the JSON that is kept and shown; long values are cut. */
-export function showTasks(tasks: readonly TaskResult[], maxLength = 2_000): Record<string, unknown>[] {
+export function showTasks(tasks: readonly TaskResult[], maxLength = 1_000): Record<string, unknown>[] {
   return tasks.map(({ id, type, value, attempts, startedAt, finishedAt }) => {
     const common = { id, type, attempts, startedAt, finishedAt };
     if (value instanceof Error) return { ...common, error: explain(value) };

@@ -4,12 +4,8 @@ import { badInput, isList, isMap, parseJson, shorten, type Value, type ValueMap 
 
 const VARIABLE = /\$\(\s*([a-zA-Z0-9_.]+)\s*\)/g;
 
-/** Thrown by a getter whose parameter is absent, so that the next getter is asked. */
-export class ParameterEmpty extends Error {
-  constructor() {
-    super("parameter is empty");
-  }
-}
+/** What a getter gives whose parameter is absent, so that the next getter is asked. */
+const ABSENT = Symbol("parameter is empty");
 
 /** The value at a key path: map keys and list indices between dots. */
 export function lookUp(variables: ValueMap, keypath: string): Value {
@@ -32,14 +28,14 @@ export function lookUp(variables: ValueMap, keypath: string): Value {
   return at;
 }
 
-/** Asked in turn for a parameter's value; the first that does not throw ParameterEmpty answers. */
-export type Getter = () => Value;
+/** Asked in turn for a parameter's value; the first that has one answers. */
+export type Getter = () => Value | typeof ABSENT;
 
 /** `$(path)` and nothing else. */
 export function variable(expression: string | undefined, variables: ValueMap): Getter {
   return () => {
     const path = soleVariable(expression);
-    if (path === undefined) throw new ParameterEmpty();
+    if (path === undefined) return ABSENT;
     const value = lookUp(variables, path);
     if (value instanceof Error) throw badInput(`$(${path}) failed`, value);
     return value;
@@ -54,7 +50,7 @@ export function soleVariable(expression: string | undefined): string | undefined
 /** JSON text with `$(path)` standing for values. */
 export function jsonWithVariables(expression: string | undefined, variables: ValueMap, allowErrors = false): Getter {
   return () => {
-    if (expression === undefined || expression.trim() === "") throw new ParameterEmpty();
+    if (expression === undefined || expression.trim() === "") return ABSENT;
     const paths: string[] = [];
     const text = expression.replace(VARIABLE, (_, path: string) => {
       paths.push(path);
@@ -91,7 +87,7 @@ function fill(value: Value, valueAt: (index: number) => Value): Value {
 export function text(attribute: string | undefined): Getter {
   return () => {
     const trimmed = (attribute ?? "").trim();
-    if (trimmed === "") throw new ParameterEmpty();
+    if (trimmed === "") return ABSENT;
     return trimmed;
   };
 }
@@ -100,7 +96,7 @@ export function text(attribute: string | undefined): Getter {
 export function input(inputs: readonly Value[], index: number): Getter {
   return () => {
     const value = inputs[index];
-    if (value === undefined) throw new ParameterEmpty();
+    if (value === undefined) return ABSENT;
     if (value instanceof Error) throw value;
     return value;
   };
@@ -117,15 +113,9 @@ export function otherwise(value: Value): Getter {
  */
 export function resolve<T>(name: string, getters: readonly Getter[], convert: (value: Value) => T): T {
   for (const get of getters) {
-    let value: Value;
     try {
-      value = get();
-    } catch (error) {
-      if (error instanceof ParameterEmpty) continue;
-      throw badInput(name, error);
-    }
-    try {
-      return convert(value);
+      const value = get();
+      if (value !== ABSENT) return convert(value);
     } catch (error) {
       throw badInput(name, error);
     }

@@ -1,5 +1,5 @@
-import { EventFragment, FunctionFragment, Interface } from "ethers/abi";
-import { decodeArguments, encodeCall, fromAbi, parseArguments, parseSignature } from "../abi.ts";
+import { FunctionFragment } from "ethers/abi";
+import { decodeArguments, encodeCall, parseArguments, parseSignature } from "../abi.ts";
 import type { TaskType } from "../task.ts";
 import { asBytes, asList, asMap, asString, badInput, toHex, type Value } from "../value.ts";
 import { jsonWithVariables, otherwise, resolve, variable } from "../variables.ts";
@@ -22,15 +22,11 @@ export const ethAbiDecodeLog: TaskType = {
     if (topics.length !== indexed.length + 1) {
       throw badInput(`${topics.length} topics for ${indexed.length} indexed fields`);
     }
-    const event = EventFragment.from(
-      `event ${signature.name || "Unnamed"}(${indexed.map((one) => `${one.type.format()} indexed ${one.name}`).join(",")})`,
-    );
-    // The topic of a decode by name is the log's own: the fragment holds the indexed fields only.
-    const parsed = new Interface([event]).decodeEventLog(event, "0x", [event.topicHash, ...topics.slice(1).map(toHex)]);
     for (const [position, { name, type }] of indexed.entries()) {
-      const value: unknown = parsed[position];
-      const hashed = typeof value === "object" && value !== null && "hash" in value ? value.hash : undefined;
-      decoded[name] = hashed === undefined ? fromAbi(value, type) : Buffer.from(String(hashed).slice(2), "hex");
+      const topic = topics[position + 1]!;
+      // Of what does not fit a topic it holds the hash.
+      const hashed = type.isArray() || type.isTuple() || type.baseType === "string" || type.baseType === "bytes";
+      decoded[name] = hashed ? topic : decodeArguments([{ name, type, indexed: true }], topic)[name]!;
     }
     return decoded;
   },

@@ -4,21 +4,24 @@ import type { FeederSummary, StatusJson } from "../server/shapes.ts";
 import { listen, useApi } from "./api.ts";
 import { SharedContext } from "./context.ts";
 import { dateTime, zone } from "./format.ts";
+import { lazy } from "./lazy.tsx";
 import { Waiting } from "./pieces.tsx";
 import { link, usePlace } from "./router.ts";
-import { Account } from "./views/account.tsx";
 import { Accounts } from "./views/accounts.tsx";
 import { Alarms } from "./views/alarms.tsx";
-import { Check } from "./views/check.tsx";
-import { Demo } from "./views/demo.tsx";
-import { Lot } from "./views/lot.tsx";
 import { Lots } from "./views/lots.tsx";
 import { Meters } from "./views/meters.tsx";
 import { NetworkView } from "./views/network.tsx";
 import { Requests } from "./views/requests.tsx";
-import { Trends } from "./views/trends.tsx";
 
-const VIEWS: Readonly<Record<string, { name: string; view: ComponentType<{ rest: string[] }>; under?: string }>> = {
+type View = { rest: string[] };
+const Account = lazy<View>(async () => (await import("./views/account.tsx")).Account);
+const Check = lazy<View>(async () => (await import("./views/check.tsx")).Check);
+const Demo = lazy<View>(async () => (await import("./views/demo.tsx")).Demo);
+const Lot = lazy<View>(async () => (await import("./views/lot.tsx")).Lot);
+const Trends = lazy<View>(async () => (await import("./views/trends.tsx")).Trends);
+
+const VIEWS: Readonly<Record<string, { name: string; view: ComponentType<View>; under?: string }>> = {
   network: { name: "Network", view: NetworkView },
   lots: { name: "Lots", view: Lots },
   trends: { name: "Loss & price", view: Trends },
@@ -51,6 +54,8 @@ export function App() {
 
   useEffect(() => {
     document.title = `${current.name} · Bijuli`;
+    // On a narrow screen the views scroll sideways.
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [current]);
 
   return (

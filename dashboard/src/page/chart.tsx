@@ -1,6 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
 import { clockTime, dateTime, monthDay } from "./format.ts";
 
 export interface Line {

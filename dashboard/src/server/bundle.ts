@@ -19,7 +19,13 @@ const source = (path: string) => fileURLToPath(new URL(`../page/${path}`, import
 /** The parts that the page shares with servers speak of files and timers; the page uses none of that. */
 const withoutNode: Plugin = {
   name: "without-node",
-  setup({ onResolve, onLoad }) {
+  setup({ onResolve, onLoad, resolve }) {
+    // Nothing happens when a module of the protocol is read: what a view does not use is left out.
+    onResolve({ filter: /^(@bijuli\/protocol$|\.\/)/ }, async ({ path, importer, resolveDir, kind, pluginData }) => {
+      const protocol = path.startsWith("@") || /[/\\]protocol[/\\]src[/\\]/.test(importer);
+      if (pluginData === "asked" || !protocol) return undefined;
+      return { ...(await resolve(path, { importer, resolveDir, kind, pluginData: "asked" })), sideEffects: false };
+    });
     onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "absent" }));
     onLoad({ filter: /.*/, namespace: "absent" }, () => ({ contents: "module.exports = {}", loader: "js" }));
   },

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { gunzipSync } from "node:zlib";
 import { encodeEnergies, type Hex, MISSING_RECORD } from "@bijuli/protocol";
 import { concat } from "ethers";
 import {
@@ -196,7 +197,7 @@ describe("bills of feeders to which everything happens", () => {
 
   test("the commands: a bill is written, checked, refused when it was changed, and printed", async () => {
     const [feeder] = feeders as [TestFeeder];
-    const out = join(folder, "bill.json");
+    const out = join(folder, "bill.json.gz");
     const { registry } = world.book;
     const { meter, account } = feeder.consumers[1]!;
     const made = await command("bill", [
@@ -210,7 +211,7 @@ describe("bills of feeders to which everything happens", () => {
       out,
     ]);
     assert.equal(made.code, 0, made.stderr);
-    const file = JSON.parse(readFileSync(out, "utf8"));
+    const file = JSON.parse(gunzipSync(readFileSync(out)).toString());
     assert.equal(file.bill.account, Number(account));
     assert.equal(file.bill.lots.length, 4);
     const trusted = ["--registry", registry, "--block-hash", file.blockHash];

@@ -2,6 +2,7 @@
 // `bijuli bill`: writes an account's bill with everything that it follows from.
 import { renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
 import { BijuliError, ExitCode, type Hex, isHex, meterIdOf } from "@bijuli/protocol";
 import {
   accountsOf,
@@ -35,7 +36,7 @@ of a bill that was written before; it is checked first.
   --rpc URL           an Ethereum node's JSON-RPC (http://127.0.0.1:8545, or RPC_URL); for old lots one that keeps old state
   --format FORMAT     json (the bill with its evidence, which can be checked), csv, greenbutton (ESPI 1.1 Atom), html (to print)
   --in FILE           take the bill from a file instead of from a chain
-  --out FILE          where to; standard output unless told
+  --out FILE          where to; compressed when it ends in .gz; standard output unless told
 
 Exit codes: 0 written, 1 failed, 2 wrong usage or input, 75 try again later (not yet cleared, node not reachable).
 `;
@@ -138,7 +139,7 @@ function moment(text: string | undefined, name: string, lotAt: (time: number) =>
 /** Written at once or not at all. */
 function write(path: string, text: string): void {
   try {
-    writeFileSync(`${path}.new`, text, { flush: true });
+    writeFileSync(`${path}.new`, path.endsWith(".gz") ? gzipSync(text) : text, { flush: true });
     renameSync(`${path}.new`, path);
   } catch (cause) {
     throw new BijuliError("bad-file", `${path} cannot be written: ${(cause as Error).message}`);

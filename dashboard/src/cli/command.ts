@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import { BijuliError, ExitCode, explain, type Hex, isHex } from "@bijuli/protocol";
 
 /** Bad usage or input: nothing was done. */
@@ -23,10 +24,11 @@ export async function main(run: (args: string[]) => Promise<number>): Promise<vo
 export const usage = (message: string): BijuliError =>
   new BijuliError("usage", message, { remedy: "--help tells what there is" });
 
-/** A file's JSON. @throws BijuliError bad-file */
+/** A file's JSON, compressed or not. @throws BijuliError bad-file */
 export function readJson(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, "utf8"));
+    const bytes = readFileSync(path);
+    return JSON.parse((bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString("utf8"));
   } catch (cause) {
     throw new BijuliError("bad-file", `${path}: ${(cause as Error).message}`);
   }

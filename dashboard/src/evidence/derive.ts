@@ -17,6 +17,7 @@ import type { ProvenChain } from "./proven-chain.ts";
 import { ReadingBook, type Recover } from "./reading-book.ts";
 import { keysOf } from "./registry-state.ts";
 import { scopeOf } from "./scope.ts";
+import { DoesNotHold } from "./witness.ts";
 
 /** What is trusted, besides keccak256 and secp256k1. */
 export interface Trust {
@@ -51,6 +52,15 @@ export async function deriveBill(
     for (const priced of priceAgain(clearing, readings, its)) lots.set(priced.lot, priced);
   }
 
+  for (const { lot, cleared, plants } of lots.values()) {
+    // what the account's owner agreed to: for a plant the lowest price, for all others the highest
+    if (place.role === "consumer" && cleared.pricePerKWh > place.priceLimit) beyondLimit(lot, cleared.pricePerKWh);
+    for (const plant of plants) {
+      const beyond =
+        place.role === "plant" ? plant.pricePerKWh < place.priceLimit : plant.pricePerKWh > place.priceLimit;
+      if (beyond && (place.role === "distributor" || plant.account === account)) beyondLimit(lot, plant.pricePerKWh);
+    }
+  }
   const named = (name: string) => events.filter((event) => event.name === name);
   const charges = [...scope.consumers].map(([one, meters]) =>
     chargeConsumer(meters, spans.get(one)!, lots, readings, named("ConsumerCleared")),
@@ -123,6 +133,10 @@ export async function deriveBill(
 export function energyOfAccount({ consumers, plants, received }: BillLot, account: number, role: Role): bigint {
   if (role === "distributor") return received;
   return (role === "plant" ? plants : consumers).find((one) => one.account === account)?.energy ?? 0n;
+}
+
+function beyondLimit(lot: bigint, price: bigint): never {
+  throw new DoesNotHold(`lot ${lot}: ${price} wei per kWh is not within what the account's owner agreed to`);
 }
 
 const blockOf = ({ number, hash, timestamp }: Header): BillBlock => ({ number, hash, timestamp });

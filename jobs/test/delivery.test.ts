@@ -205,30 +205,6 @@ describe("requests of the real Operator on a real chain", () => {
     assert.equal(second.stderr.trim().split("\n").length, 1);
   });
 
-  test("after kill -9 everything that was asked is delivered, once", async () => {
-    scene.adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 200 });
-    for (let round = 0; round < 3; round++) {
-      await scene.request("killed", "k", 4);
-      await new Promise((resolve) => setTimeout(resolve, 60 + round * 120));
-      await scene.node.kill();
-      await scene.request("killed", "k", 2);
-      await scene.restart();
-    }
-    const all = await until(
-      "all eighteen",
-      async () => {
-        const found = await scene.deliveries("killed");
-        return found.length >= 18 && found;
-      },
-      30_000,
-    );
-    assert.deepEqual(
-      all.map((one) => Number(one.number)),
-      [...Array(18).keys()],
-    );
-    wellAgain(scene);
-  });
-
   test("SIGTERM ends the node with code 0", async () => {
     assert.equal(await scene.node.stop(), 0);
   });

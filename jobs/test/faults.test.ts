@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Wallet } from "ethers";
 import { echo } from "./fixtures/adapter.ts";
 import { KEYS } from "./fixtures/chain.ts";
 import { runCli } from "./fixtures/node.ts";
 import { until } from "./fixtures/until.ts";
-import { reorg, settled } from "./support/reckoning.ts";
 import { type Scene, startScene, wellAgain } from "./support/scene.ts";
 
 const STRICT = "57121c70-d0d2-476c-a1a8-72dfb6633f46";
@@ -28,20 +26,6 @@ describe("a node among faults", () => {
   });
   afterEach(() => wellAgain(scene));
   after(() => scene?.close());
-
-  test("the RPC is cut and comes back: nothing is lost", async () => {
-    await scene.request("cut", "a", 2);
-    await scene.delivered("cut", 2);
-    await scene.request("cut", "b", 2);
-    scene.chain.pause();
-    await sleep(1_000);
-    scene.chain.resume();
-    await scene.delivered("cut", 4);
-    assert.deepEqual(
-      (await scene.deliveries("cut")).map((one) => Number(one.number)),
-      [0, 1, 2, 3],
-    );
-  });
 
   test("a sender that is not authorized is named in the run; the request is delivered once it is authorized again", async () => {
     const senders = scene.chain.operator.getFunction("setAuthorizedSenders");
@@ -113,22 +97,6 @@ describe("a node among faults", () => {
       const states = (await scene.runs("cancelled")).map((run) => run.state).sort();
       return states.join() === "cancelled,delivered";
     });
-  });
-
-  test("reorgs of depths 1 to 10: what the chain holds in the end is delivered once, in order", async (t) => {
-    for (let depth = 1; depth <= 10; depth++) {
-      const group = `reorg ${depth}.`;
-      scene.adapter.answer = (body) => ({ ...echo(body), delayMs: Math.random() * 150 });
-      await scene.request(group, "r", 2);
-      await sleep(50 * (depth % 4));
-      await scene.request(group, "r", 2);
-      await sleep(100 + 30 * depth);
-      await reorg(scene, depth, 60);
-      await scene.request(group, "after", 1);
-    }
-    // A later reorg may have taken all that an earlier one left.
-    const count = await settled(scene, "reorg ");
-    t.diagnostic(`${count} delivered after 10 reorgs, none lost, none twice, no inversion`);
   });
 
   test("payment below the minimum and foreign requesters are rejected with the reason", async () => {

@@ -41,7 +41,16 @@ cd "$prefix"
 # The addon is built for the Node that runs the reader, not for the one that runs npm.
 npm_config_nodedir="$prefix/node_modules/node-linux-$arch" \
   npm ci --workspace=@bijuli/pi-reader --include-workspace-root --omit=dev --no-audit --no-fund --loglevel=error
+# npm leaves some of what other parts need, and the demo's chain; a meter needs neither.
+npm query :extraneous --loglevel=error |
+  node_modules/.bin/node -e 'for (const one of JSON.parse(require("fs").readFileSync(0, "utf8"))) console.log(one.location)' |
+  while read -r location; do
+    case "$location" in node_modules/*) rm -rf "./$location" ;; esac
+  done
+rm -rf node_modules/@foundry-rs
+# The reader, its addon and its other libraries are loaded once, so that what is missing shows now.
 node_modules/.bin/node pi-reader/src/cli.ts --help >/dev/null
+(cd pi-reader && ../node_modules/.bin/node -e 'require("i2c-bus"); for (const name of ["modbus-serial", "ethers", "pino", "prom-client", "zod"]) require(name)')
 
 [ "$prefix" = /opt/bijuli ] || { echo "installed in $prefix; the service expects /opt/bijuli and was not set up"; exit 0; }
 getent group i2c >/dev/null || groupadd --system i2c

@@ -3,6 +3,7 @@ import { EnergyMarketAbi } from "@bijuli/contracts/abi";
 import { BijuliError, explain, type Hex } from "@bijuli/protocol";
 import { Interface } from "ethers";
 import type { Logger } from "pino";
+import { Breather } from "./breather.ts";
 import type { Projection } from "./projection.ts";
 import type { Rpc } from "./rpc.ts";
 import type { Store, StoredLog } from "./store.ts";
@@ -164,7 +165,7 @@ export class Follower {
     try {
       store.noteChanges(undefined);
       let noted: number | undefined;
-      let taken = 0;
+      const breather = new Breather();
       for (const [tx, { block, input }] of inputs)
         store.run("insert or ignore into input values (?, ?, ?)", tx, block, input);
       for (const log of logs) {
@@ -176,8 +177,7 @@ export class Follower {
         store.addLog(log);
         const feeder = await projection.take(log);
         if (feeder !== undefined) changed.add(feeder);
-        // The page is answered while a long history is read.
-        if (++taken % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+        await breather.breathe();
       }
       store.noteChanges(undefined);
       store.run("insert or replace into checkpoint values (?, ?)", to, end!.hash);

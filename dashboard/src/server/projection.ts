@@ -2,6 +2,7 @@ import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { encodeEnergies, type Hex, isHex, lotStart, Quality, type SignedReading } from "@bijuli/protocol";
 import { Interface, type LogDescription } from "ethers";
 import { deliveriesIn, type LatePart, Ledger, type LotStatement, type MeterLot } from "../ledger/index.ts";
+import { Breather } from "./breather.ts";
 import { Buckets } from "./buckets.ts";
 import { Entries } from "./entries.ts";
 import { type Store, type StoredLog, stored } from "./store.ts";
@@ -49,9 +50,11 @@ export class Projection {
     this.#ledger = this.#newLedger();
     this.#meters.clear();
     let logs = 0;
+    const breather = new Breather();
     for (const log of this.#store.logs()) {
       await this.#ledger.apply([this.#chainLog(log)]);
-      if (++logs % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+      logs++;
+      await breather.breathe();
     }
     this.#late = [];
     return logs;

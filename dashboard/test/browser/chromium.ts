@@ -10,6 +10,9 @@ export const missing: string | undefined = existsSync(EXECUTABLE)
   ? undefined
   : `there is no Chromium at ${EXECUTABLE} (Debian's package chromium, or set CHROMIUM)`;
 
+// Where everything is installed, a skip would hide that it is not.
+if (missing !== undefined && process.env.CI) throw new Error(missing);
+
 export const SCREENS = {
   desktop: { width: 1280, height: 800 },
   phone: { width: 390, height: 844 },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type ChainLog, Ledger, type LotStatement } from "@bijuli/dashboard/ledger";
+import { type ChainLog, type LatePart, Ledger, type LotStatement } from "@bijuli/dashboard/ledger";
 import { encodeEnergies, type Hex, MISSING_RECORD } from "@bijuli/protocol";
 import { concat } from "ethers";
 import {
@@ -73,6 +73,8 @@ describe("the ledger, from events and their transactions alone", () => {
         // a plant is silent and estimated; the other one is delivered by its oracle
         await f.submit(PLANT, lot, f.records(PLANT, lot, step, 0, 1));
         await world.after(lot, 3_600n);
+        // the consumer that is behind comes too late for its first clearing
+        await world.send(world.market.close!(f.id, FIRST_LOT + BigInt(step - 1)));
         const guess = encodeEnergies(Array.from({ length: step }, () => random.below(2_000_000n)));
         await world.send(world.market.estimate!(f.id, lot, PLANT, 1, guess));
         behind = 1;
@@ -112,7 +114,8 @@ describe("the ledger, from events and their transactions alone", () => {
   test("rebuilds all lots, prices, bills, balances and arrears", async () => {
     const random = new Random("ledger");
     for (const feeder of feeders) await run(feeder, random);
-    const ledger = new Ledger({ lotSeconds: LOT_SECONDS });
+    const late: LatePart[] = [];
+    const ledger = new Ledger({ lotSeconds: LOT_SECONDS, onLate: (part) => late.push(part) });
     const statements: LotStatement[] = [];
     // in small portions, as a follower gets them
     const all = await logs();
@@ -122,6 +125,15 @@ describe("the ledger, from events and their transactions alone", () => {
     for (const { feeder, lot, cleared } of statements) {
       assert.equal(cleared.pricePerKWh, await world.market.pricePerKWh!(feeder, lot), `lot ${lot}`);
     }
+    // who came too late for a closed clearing stands in no statement of it, and is told of when it is charged
+    const missing = statements.flatMap(({ feeder, lot, consumers }) =>
+      consumers.flatMap(({ meterId, part }) => (part ? [] : [`${feeder} ${lot} ${meterId}`])),
+    );
+    assert.equal(missing.length, 1 + 1 + 6);
+    assert.deepEqual(
+      late.map(({ feeder, lot, part }) => `${feeder} ${lot} ${part.meterId}`),
+      missing,
+    );
     let held = 0n;
     let arrears = 0n;
     for (const feeder of feeders) {

@@ -68,6 +68,8 @@ describe("bills of feeders to which everything happens", () => {
       if (k === 1) {
         await f.submit(PLANT, lot, f.records(PLANT, lot, step, 0, 1));
         await world.after(lot, 3_600n);
+        // the consumer that is behind comes too late for its first clearing
+        await world.send(world.market.close!(f.id, FIRST_LOT + BigInt(step - 1)));
         const guess = encodeEnergies(Array.from({ length: step }, () => random.below(2_000_000n)));
         await world.send(world.market.estimate!(f.id, lot, PLANT, 1, guess));
         behind = 1;

@@ -25,6 +25,8 @@ export class FeederBook {
   /** account → the last lot that it was charged for. */
   readonly #cursors = new Map<number, bigint>();
   readonly #money = new Map<number, Money>();
+  /** Clearings that are closed by a consumer whose own event comes behind: last lot → Units used, transaction. */
+  readonly #closing = new Map<bigint, { used: bigint; transaction: Hex }>();
   /** account → the first lot of the consumer's meter that takes the place of another, until it is read. */
   readonly #replaced = new Map<number, bigint>();
 
@@ -107,14 +109,17 @@ export class FeederBook {
     this.#accounts.charge(clearing.charter.distributor!.account, clearing.supplier(meterId), paid);
   }
 
-  /** @returns the parts of lots whose clearings had been closed without this consumer */
+  /**
+   * @returns late: the parts of lots whose clearings had been closed without this consumer; closed: the lots of those that
+   * it closes itself
+   */
   consumerCleared(
     last: bigint,
     meterId: Hex,
     charged: bigint,
     { reading, signature }: SignedReading,
     transaction: Hex,
-  ): LatePart[] {
+  ): { late: LatePart[]; closed: LotStatement[] } {
     const member = this.charters.at(last)?.consumers.find((consumer) => consumer.meterId === meterId);
     if (!member) throw this.#disagrees(`meter ${meterId} was cleared in lot ${last}, where it is no consumer`);
     const { account } = member;
@@ -145,12 +150,27 @@ export class FeederBook {
     this.#cursors.set(account, last);
     const transactions = this.#open.get(last)?.transactions.consumers;
     if (transactions && transactions.at(-1) !== transaction) transactions.push(transaction);
-    return late;
+    const closed = [...this.#closing].flatMap(([lot, { used }]) => this.close(lot, used, transaction));
+    return { late, closed };
   }
 
-  /** @returns the clearing's lots, oldest first */
-  close(last: bigint): LotStatement[] {
+  /**
+   * A consumer that catches up closes earlier clearings before the event that tells what it used: then the lots come with
+   * that event.
+   * @param used what all consumers used, in Units, as the chain counts it
+   * @returns the clearing's lots, oldest first
+   */
+  close(last: bigint, used: bigint, transaction: Hex): LotStatement[] {
     const clearing = this.clearing(last);
+    let known = 0n;
+    for (const parts of this.#used.values()) for (const lot of clearing.lots) known += parts.get(lot)?.energy ?? 0n;
+    if (known !== used) {
+      const waits = this.#closing.get(last);
+      if (waits && waits.transaction !== transaction) this.#expect(last, "the consumers used", known, used);
+      this.#closing.set(last, { used, transaction });
+      return [];
+    }
+    this.#closing.delete(last);
     const { charter, plants, received, transactions, lots } = clearing;
     const part = (member: Member, supply: Supply, i: number, pricePerKWh: bigint): MeterLot => {
       const energy = supply.energies![i]!;

@@ -128,12 +128,12 @@ export class Ledger {
       case "ConsumerCleared": {
         const signed = await this.#signed(STAGE.CONSUMERS, args, log);
         const book = this.#book(args.feeder);
-        for (const late of book.consumerCleared(args.lot, args.meterId, args.charged, signed, transaction))
-          this.#onLate(late);
-        break;
+        const { late, closed } = book.consumerCleared(args.lot, args.meterId, args.charged, signed, transaction);
+        for (const part of late) this.#onLate(part);
+        return closed;
       }
       case "ClearingClosed":
-        return this.#book(args.feeder).close(args.lot);
+        return this.#book(args.feeder).close(args.lot, args.delivered + args.overdrawn, transaction);
       case "Deposited":
         this.accounts.deposit(Number(args.account), args.amount);
         break;

@@ -34,7 +34,7 @@ this layout (energies in slots between two stages, say) can go below. What count
   ${gas(INTRINSIC)} + ${FLOOR_TOKEN} a zero byte + ${4 * FLOOR_TOKEN} any other.
 - **Slots** (EIP-2929, 2200, 3529): touched first ${gas(COLD_SLOT)}, again ${WARM}; written over ${gas(again)}, a new one ${gas(fresh)}, once more in the same
   transaction ${twice}; freed returns ${gas(freed)}, set and freed in one transaction ${gas(undone)}; at most one ${REFUND_QUOTIENT}th of all is returned.
-- **Opening**: feeder (which lots are open, its LINK), its operators, its charter, the clearing (new), the nonce; each request
+- **Opening**: feeder (which lots are open, its LINK), its operators, its charter, the clearing (new); each request
   a pending slot (new), the Operator's commitment (new) and reserved LINK, two LINK balances. Members' ids as code, ${gas(readCode(36 * 64))}
   for 64 of them.
 - **Through the Operator**: authorised sender, commitment (freed), reserved LINK, pending slot (freed), the commitment's hash, the
@@ -42,7 +42,7 @@ this layout (energies in slots between two stages, say) can go below. What count
 - **A record**: the meter's key (${gas(COLD_SLOT)}), its account with balance, register and cursor in one slot (${gas(again)}), ecrecover ${gas(ECRECOVER)},
   three hashes (n = 1: ${keccak(6) + keccak(256) + keccak(66)}, n = 288: ${keccak(6 * 288) + keccak(256) + keccak(66)}) and the copy that the first needs.
 - **Between the stages**: a plant's energies in slots that are written over, as many bytes each as the highest needs; the
-  distributor's stage reads them (${gas(COLD_SLOT)} a slot), writes the sums (new) and the prices: beside the sums at n = 1, in a slot up to n = 4,
+  distributor's stage reads them (${gas(COLD_SLOT)} a slot), and writes the prices: with the clearing at n = 1, in a slot up to n = 4,
   from then on as code, ${PRICE_BYTES} bytes a lot (n = 288: ${gas(writeCode(PRICE_BYTES * 288))}; slots would take ${gas(Math.ceil((PRICE_BYTES * 288) / 32) * fresh)}); a page of consumers reads them back for ${gas(readCode(PRICE_BYTES * 288))}.
 - **A lot's arithmetic**, its instructions alone: plant ${PLANT_LOT} (take a lane out, put it down), distributor ${DISTRIBUTOR_LOT} + ${DISTRIBUTOR_PLANT_LOT} a plant (loss 19, excess
   11, penalty 10, factor 6, price 15, cap 8, sums 9, store 6; a plant's lane, times, plus), consumer ${CONSUMER_LOT} (a lane, a price, times, plus).

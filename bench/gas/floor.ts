@@ -109,7 +109,7 @@ export class Floors {
     floor.add("code", readCode(36 * Math.min(CHUNK, setting.consumers)), Math.ceil(setting.consumers / CHUNK));
     floor.write("clearing", { zero: sent === this.#clearing.opening[0] });
     for (let i = 0; i < requests; i++) {
-      floor.write("nonce").write(`pending ${i}`, { zero: true });
+      floor.write(`pending ${i}`, { zero: true });
       floor.account("link", "operator").account("operator", "operator");
       floor.write("link of the market", { part: "operator" }).write("link of the operator", { part: "operator" });
       floor.write(`commitment ${i}`, { part: "operator", zero: true }).write("reserved link", { part: "operator" });
@@ -152,7 +152,7 @@ export class Floors {
 
   #distributor(floor: Floor): void {
     const { lots, setting, plantBytes } = this.#clearing;
-    floor.write("feeder").write("clearing").write("sums", { zero: true });
+    floor.write("feeder").write("clearing");
     this.#record(floor, "distributor");
     for (let i = 0; i < setting.plants; i++) {
       const slots = Math.ceil((1 + plantBytes[i]! * lots) / 32);
@@ -167,7 +167,7 @@ export class Floors {
 
   #consumers(floor: Floor, sent: Sent): void {
     const { lots, setting } = this.#clearing;
-    floor.write("clearing").write("sums").write("account of the distributor");
+    floor.write("clearing").write("account of the distributor");
     if (lots > 1) floor.read("prices");
     if (lots >= PRICES_IN_CODE) floor.add("code", readCode(PRICE_BYTES * lots));
     // a page of so many members lies in at least so many chunks of the list

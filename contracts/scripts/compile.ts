@@ -4,8 +4,12 @@ import { availableParallelism } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BijuliError, ExitCode, explain } from "@bijuli/protocol";
+import { committedHash, unpack } from "./committed-build.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** What is built: what a deployment needs, the tests' own contracts, or the former once more, to be compared. */
+export type BuildName = "release" | "fixtures" | "check";
 
 /** Every Solidity file below `folder`, sorted, so that a hash over them is stable. */
 function solidityFiles(folder: string): string[] {
@@ -16,28 +20,46 @@ function solidityFiles(folder: string): string[] {
     .sort();
 }
 
-/**
- * Compiles the contracts when, and only when, a source, the configuration or a compiler's version changed since the
- * last time; what was built stays in `contracts/artifacts`.
- * @param options.fixtures also the tests' harnesses and attackers (kept in a folder of their own)
- * @returns whether anything had to be compiled
- */
-export async function compile(options: { fixtures?: boolean } = {}): Promise<boolean> {
-  const fixtures = options.fixtures ?? false;
-  const artifacts = join(root, "artifacts", fixtures ? "fixtures" : "release");
+/** A hash of the sources, the settings, and the compilers' and packages' versions. */
+export function sourcesHash(options: { fixtures?: boolean } = {}): string {
   const sources = [
     ...solidityFiles(join(root, "src")),
-    ...(fixtures ? solidityFiles(join(root, "test/fixtures")) : []),
+    ...(options.fixtures ? solidityFiles(join(root, "test/fixtures")) : []),
+    join(root, "hardhat.config.ts"),
   ];
   const hash = createHash("sha256");
-  for (const file of [...sources, join(root, "hardhat.config.ts"), join(root, "package.json")]) {
-    hash.update(relative(root, file)).update("\0").update(readFileSync(file)).update("\0");
-  }
-  const wanted = hash.digest("hex");
-  const stamp = join(artifacts, ".sources-hash");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return false;
+  for (const file of sources) hash.update(relative(root, file)).update("\0").update(readFileSync(file)).update("\0");
+  hash.update(JSON.stringify(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).devDependencies));
+  return hash.digest("hex");
+}
 
-  process.env.BIJULI_CONTRACTS_FIXTURES = fixtures ? "1" : "0";
+/**
+ * Makes `contracts/artifacts` what the sources, the settings and the compilers are: from the committed build where that is
+ * of them, and otherwise by compiling, which is done when, and only when, one of them changed since the last time.
+ * @param options.fixtures the tests' harnesses and attackers (kept in a folder of their own)
+ * @returns what had to be done
+ */
+export async function compile(options: { fixtures?: boolean } = {}): Promise<"nothing" | "unpacked" | "compiled"> {
+  const fixtures = options.fixtures ?? false;
+  const name = fixtures ? "fixtures" : "release";
+  const artifacts = join(root, "artifacts", name);
+  const wanted = sourcesHash({ fixtures });
+  const stamp = join(artifacts, ".sources-hash");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return "nothing";
+  if (!fixtures && committedHash() === wanted) {
+    unpack(artifacts);
+    writeFileSync(stamp, wanted);
+    return "unpacked";
+  }
+  await compileAnew(name);
+  mkdirSync(artifacts, { recursive: true });
+  writeFileSync(stamp, wanted);
+  return "compiled";
+}
+
+/** @throws BijuliError not-compiled; what the compiler said is on stderr */
+export async function compileAnew(name: BuildName): Promise<void> {
+  process.env.BIJULI_CONTRACTS_BUILD = name;
   process.env.HARDHAT_DISABLE_TELEMETRY_PROMPT = "true";
   const { createHardhatRuntimeEnvironment } = await import("hardhat/hre");
   const { FileBuildResultType } = await import("hardhat/types/solidity");
@@ -56,17 +78,19 @@ export async function compile(options: { fixtures?: boolean } = {}): Promise<boo
   ) {
     throw new BijuliError("not-compiled", "the contracts do not compile; the compiler said why above");
   }
-  mkdirSync(artifacts, { recursive: true });
-  writeFileSync(stamp, wanted);
-  return true;
 }
 
 if (import.meta.main) {
   const started = Date.now();
   try {
-    const built = await compile({ fixtures: process.argv.includes("--fixtures") });
+    const done = await compile({ fixtures: process.argv.includes("--fixtures") });
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
-    process.stderr.write(built ? `contracts compiled in ${seconds} s\n` : "contracts are up to date\n");
+    const said = {
+      nothing: "up to date",
+      unpacked: "taken from contracts/build",
+      compiled: `compiled in ${seconds} s`,
+    };
+    process.stderr.write(`contracts ${done === "nothing" ? "are " : ""}${said[done]}\n`);
   } catch (error) {
     process.stderr.write(`${explain(error)}\n`);
     process.exitCode = ExitCode.FATAL;

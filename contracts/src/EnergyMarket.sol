@@ -37,8 +37,9 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     // ------------------------------------------------------------------------------------------ delivery
 
     /// @inheritdoc IEnergyMarket
-    function submit(bytes32 feeder, uint64 lot, Stage stage, uint16 first, bytes calldata records) external {
-        _take(stage, _ticket(0, _opened(feeder, lot), lot, stage, first), records);
+    function submit(bytes32 feeder, uint64 lot, uint8 stage, uint16 first, bytes calldata records) external {
+        Stage which = _stageOf(stage);
+        _take(which, _ticket(0, _opened(feeder, lot), lot, which, first), records);
     }
 
     /// @inheritdoc IEnergyMarket
@@ -52,17 +53,17 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     function estimate(
         bytes32 feeder,
         uint64 lot,
-        Stage stage,
+        uint8 stage,
         uint16 first,
         bytes calldata energies
     ) external restricted {
-        SupplyStages.estimate(_s, _ticket(0, _opened(feeder, lot), lot, stage, first), energies);
+        SupplyStages.estimate(_s, _ticket(0, _opened(feeder, lot), lot, _stageOf(stage), first), energies);
     }
 
     /// @notice Goes on without the plants, or the distributor, that stay silent, once `abandonSeconds` after the lot's
     /// end are over; by anyone.
-    function abandon(bytes32 feeder, uint64 lot, Stage stage) external {
-        SupplyStages.abandon(_s, _ticket(0, _opened(feeder, lot), lot, stage, 0), msg.data[0:0]);
+    function abandon(bytes32 feeder, uint64 lot, uint8 stage) external {
+        SupplyStages.abandon(_s, _ticket(0, _opened(feeder, lot), lot, _stageOf(stage), 0), msg.data[0:0]);
     }
 
     function _onRecords(bytes32 requestId, uint96 purpose, bytes calldata records) internal override {
@@ -89,7 +90,8 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     function _opened(bytes32 feeder, uint64 lot) private view returns (uint256 number) {
         number = _feeder(feeder).number;
         // a clearing's key has 40 bits for the lot: more of them would name another feeder's
-        if (lot > type(uint40).max || _s.clearings[(number << 40) | lot].lots == 0) revert UnknownClearing(feeder, lot);
+        if (lot > type(uint40).max || _s.clearings[(number << 40) | lot].head.lots() == 0)
+            revert UnknownClearing(feeder, lot);
     }
 
     // ------------------------------------------------------------------------------------------ the regulator
@@ -123,6 +125,11 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     /// @inheritdoc IEnergyMarket
     function setOperators(bytes32 feeder, OracleSeat[] calldata operators) external restricted {
         FeederCharters.setOperators(_s, feeder, operators);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function replaceMeter(uint32 account, bytes32 meterId, uint64 fromLot) external restricted {
+        FeederCharters.replaceMeter(_s, registry, account, meterId, fromLot);
     }
 
     /// @inheritdoc IEnergyMarket
@@ -160,9 +167,9 @@ contract EnergyMarket is Openings, Participants, AccessManaged, IMeterUser, IERC
     function membersOf(
         bytes32 feeder,
         uint64 lot,
-        Stage stage
+        uint8 stage
     ) external view returns (bytes32[] memory meterIds, uint32[] memory accounts) {
-        return MarketViews.membersOf(_s, feeder, lot, stage);
+        return MarketViews.membersOf(_s, feeder, lot, _stageOf(stage));
     }
 
     /// @inheritdoc IERC165

@@ -7,6 +7,7 @@ import {LinkTokenInterface} from "@chainlink/contracts/src/v0.8/shared/interface
 import {IMeterRegistry} from "./interfaces/IMeterRegistry.sol";
 import {LotRecord} from "./libraries/LotRecord.sol";
 import {MeterKey} from "./libraries/MeterKey.sol";
+import {PendingRequest, ReadingRequest} from "./libraries/ReadingRequest.sol";
 
 /// @title Pulls verified meter readings through Chainlink
 /// @notice Inherit this, call `_requestReadings`, and implement `_onRecords`, which may call `_verify` to get readings
@@ -18,7 +19,8 @@ import {MeterKey} from "./libraries/MeterKey.sol";
 ///
 /// It speaks ChainlinkClient's protocol (same request ids, same events), with a book of its own: ChainlinkClient keeps
 /// a slot for each request's operator, and what the request is for would take a second one. Here they share it. Do not
-/// use ChainlinkClient's own sending functions beside these: both count nonces.
+/// use ChainlinkClient's own sending functions beside these: both count nonces. A request that its operator, or LINK,
+/// does not take reverts with `LinkNotSent`.
 abstract contract LotReadingClient is ChainlinkClient {
     /// @notice What `_verify` returns of a reading whose signature holds.
     struct VerifiedReading {
@@ -29,25 +31,21 @@ abstract contract LotReadingClient is ChainlinkClient {
         uint64[] energies; // Units, each covered lot, oldest first
     }
 
-    /// @dev A request that is under way.
-    struct Pending {
-        address operator;
-        uint96 purpose;
-    }
-
-    uint256 private constant _MULTIWORD = 2; // Operator's data version for answers of any length
-
     /// @notice The meters' registry, under whose domain they sign.
     IMeterRegistry public immutable registry;
     LinkTokenInterface internal immutable _link;
     uint256 internal immutable _lotSeconds;
 
     uint256 private _nonce = 1;
-    mapping(bytes32 requestId => Pending) private _pending;
+    mapping(bytes32 requestId => PendingRequest) internal _pending;
 
+    /// @notice A client needs a LINK token.
     error ZeroLink();
+    /// @notice Only who was asked may answer, once.
     error NotTheOperatorAsked(bytes32 requestId, address caller);
+    /// @notice Nothing is under way under this id.
     error UnknownRequest(bytes32 requestId);
+    /// @notice The operator, or LINK, did not take the request; payment in 10^-18 LINK.
     error LinkNotSent(address operator, uint256 payment);
 
     constructor(IMeterRegistry registry_, address link) {
@@ -60,7 +58,7 @@ abstract contract LotReadingClient is ChainlinkClient {
     /// @notice Chainlink's callback: only from the operator that was asked, once a request.
     /// @param records the readings' records, in the order of the request's meters
     function fulfill(bytes32 requestId, bytes calldata records) external {
-        Pending memory pending = _pending[requestId];
+        PendingRequest memory pending = _pending[requestId];
         if (msg.sender != pending.operator) revert NotTheOperatorAsked(requestId, msg.sender);
         delete _pending[requestId];
         emit ChainlinkFulfilled(requestId);
@@ -69,7 +67,7 @@ abstract contract LotReadingClient is ChainlinkClient {
 
     /// @notice Who was asked, and what for; zero when the request is answered, cancelled or unknown.
     function pendingRequest(bytes32 requestId) external view returns (address operator, uint96 purpose) {
-        Pending memory pending = _pending[requestId];
+        PendingRequest memory pending = _pending[requestId];
         return (pending.operator, pending.purpose);
     }
 
@@ -83,6 +81,8 @@ abstract contract LotReadingClient is ChainlinkClient {
     /// @param payment LINK, from this contract's own balance
     /// @param purpose anything; it comes back with the answer
     /// @param group what nodes keep in order (the market's feeder); any value
+    /// @param lot the last lot to cover, below 2^64
+    /// @param lots how many lots to cover, below 2^64
     /// @param stage "plant", "distributor" or "consumers": only the last may be answered with missing records
     /// @param meterIds which meters, in which order
     function _requestReadings(
@@ -96,40 +96,18 @@ abstract contract LotReadingClient is ChainlinkClient {
         string memory stage,
         bytes32[] memory meterIds
     ) internal returns (bytes32 requestId) {
-        bytes memory data = _encodeRequest(group, lot, lots, stage, meterIds);
-        return _sendRequest(operator, specId, payment, purpose, data);
-    }
-
-    /// @dev The nonce that the next request will have; its id is keccak256(this, nonce).
-    function _nextNonce() internal view returns (uint256) {
-        return _nonce;
-    }
-
-    function _sendRequest(
-        address operator,
-        bytes32 specId,
-        uint256 payment,
-        uint96 purpose,
-        bytes memory data
-    ) private returns (bytes32 requestId) {
-        uint256 nonce = _nonce;
-        _nonce = nonce + 1;
-        requestId = keccak256(abi.encodePacked(this, nonce));
-        _pending[requestId] = Pending(operator, purpose);
-        emit ChainlinkRequested(requestId);
-        // the Operator puts the true sender and amount in place of the two zeros
-        bytes memory call = abi.encodeCall(
-            OperatorInterface.operatorRequest,
-            (address(0), 0, specId, this.fulfill.selector, nonce, _MULTIWORD, data)
-        );
-        if (!_link.transferAndCall(operator, payment, call)) revert LinkNotSent(operator, payment);
+        uint256 nonce = _nonce++;
+        ReadingRequest.Order memory order = ReadingRequest.Order(_link, operator, specId, payment, purpose, nonce);
+        bytes memory query = ReadingRequest.encode(group, lot, lots, stage, meterIds);
+        if (!ReadingRequest.dispatch(_pending, order, query, gasleft())) revert LinkNotSent(operator, payment);
+        return ReadingRequest.idOf(nonce);
     }
 
     /// @dev Takes an expired request's LINK back from its operator.
     /// @param payment what was paid; the operator holds it against the request
     /// @param expiration as in the operator's OracleRequest event
     function _cancelRequest(bytes32 requestId, uint256 payment, uint256 expiration) internal returns (uint96 purpose) {
-        Pending memory pending = _pending[requestId];
+        PendingRequest memory pending = _pending[requestId];
         if (pending.operator == address(0)) revert UnknownRequest(requestId);
         delete _pending[requestId];
         emit ChainlinkCancelled(requestId);
@@ -177,40 +155,5 @@ abstract contract LotReadingClient is ChainlinkClient {
         assembly ("memory-safe") {
             energy := shr(208, calldataload(add(offset, mul(6, index))))
         }
-    }
-
-    /// @dev CBOR without the map's delimiters, as Chainlink's nodes expect it; numbers in their shortest form.
-    function _encodeRequest(
-        bytes32 group,
-        uint256 lot,
-        uint256 lots,
-        string memory stage,
-        bytes32[] memory meterIds
-    ) private pure returns (bytes memory) {
-        return
-            abi.encodePacked(
-                abi.encodePacked(
-                    "\x66feeder\x58\x20",
-                    group,
-                    "\x63lot",
-                    _head(0, lot),
-                    "\x64lots",
-                    _head(0, lots),
-                    "\x65stage"
-                ),
-                _head(0x60, bytes(stage).length),
-                stage,
-                "\x66meters",
-                _head(0x40, 32 * meterIds.length),
-                meterIds
-            );
-    }
-
-    function _head(uint8 major, uint256 value) private pure returns (bytes memory) {
-        if (value < 24) return abi.encodePacked(uint8(major | value));
-        if (value < 2 ** 8) return abi.encodePacked(uint8(major | 24), uint8(value));
-        if (value < 2 ** 16) return abi.encodePacked(uint8(major | 25), uint16(value));
-        if (value < 2 ** 32) return abi.encodePacked(uint8(major | 26), uint32(value));
-        return abi.encodePacked(uint8(major | 27), uint64(value));
     }
 }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {AccountWord} from "./libraries/AccountWord.sol";
+import {ClearingHead} from "./libraries/ClearingHead.sol";
 import {Role} from "./interfaces/IEnergyMarket.sol";
 
 /// @notice One participant's place in one feeder, with one meter: its money and how far it was cleared.
@@ -18,6 +19,7 @@ struct Account {
     uint40 firstLot; // the first lot it takes part in; 0: not listed yet
     uint40 endLot; // the first lot it takes no part in any more; 0: it is in
     int128 carried; // Units to be added to the meter's next lots (a late reading less what was estimated)
+    uint40 replacedFrom; // the first lot of the meter that took the place of another, see Replacement
     // ---- what it owes
     Debt debt;
 }
@@ -48,13 +50,13 @@ struct Claim {
 struct Feeder {
     uint40 openedLot; // the last lot opened
     uint40 clearedLot; // the last lot through which plants and distributor are cleared
-    uint16 charter; // the charter that holds at openedLot
-    uint16 charters; // how many there are
+    uint24 charter; // the charter that holds at openedLot
+    uint24 charters; // how many there are
     uint96 link; // LINK for its requests
     bool paused;
     uint8 silent; // how many plants and distributors are behind, so that requests must reach back further
     // ----
-    address operators; // CodeStore: operator 20 | specId 32 | payment 12, each
+    address operators; // CodeStore, see OracleSeats
     uint24 number;
 }
 
@@ -65,20 +67,7 @@ struct CharterRef {
 
 /// @notice How far a clearing is. It is named by its last lot.
 struct Clearing {
-    uint40 firstLot;
-    uint16 lots;
-    uint16 charter;
-    uint8 stage; // Progress
-    bool estimated; // an estimate took part, so no penalty applies
-    uint16 corrected; // so many of its first lots carry a late reading's correction; no penalty applies there
-    uint16 consumers; // how many there are
-    uint16 consumersDone;
-    uint24 requested; // members asked for so far: plants, distributor, consumers
-    uint40 openedAt; // unix seconds
-    // ----
-    uint80 available; // Units
-    uint80 used; // Units
-    uint64 price; // of a clearing of one lot
+    ClearingHead head;
     // ----
     /// While some plants are missing: a bit for each that is done. Then the prices of a clearing of several lots, see
     /// PriceList.
@@ -87,15 +76,15 @@ struct Clearing {
 
 /// @notice A clearing's progress: what comes next.
 library Progress {
-    uint8 internal constant PLANTS = 0;
-    uint8 internal constant DISTRIBUTOR = 1;
-    uint8 internal constant CONSUMERS = 2;
-    uint8 internal constant CLOSED = 3;
+    uint256 internal constant PLANTS = 0;
+    uint256 internal constant DISTRIBUTOR = 1;
+    uint256 internal constant CONSUMERS = 2;
+    uint256 internal constant CLOSED = 3;
 }
 
 struct Repeat {
     uint40 at;
-    uint8 times;
+    uint32 times;
 }
 
 /// @notice All that the market keeps.
@@ -104,7 +93,7 @@ struct MarketState {
     uint32 accountCount;
     mapping(bytes32 feeder => Feeder) feeders;
     mapping(uint24 number => bytes32) feederIds;
-    mapping(uint256 key => CharterRef) charters; // number << 16 | index
+    mapping(uint256 key => CharterRef) charters; // number << 24 | index
     mapping(uint256 key => Clearing) clearings; // number << 40 | last lot
     mapping(uint256 key => uint256[]) shelves; // number << 8 | plant: its energies between the two first stages
     mapping(uint256 account => Account) accounts;
@@ -112,4 +101,5 @@ struct MarketState {
     mapping(bytes32 meterId => uint32) seats; // the account that is listed with the meter
     mapping(uint256 key => Repeat) repeats; // number, lot, stage, first
     mapping(bytes32 digest => bool) consentsUsed;
+    mapping(bytes32 requestId => address) payers; // who paid for a repeat that its feeder did not pay
 }

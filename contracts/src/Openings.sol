@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {IEnergyMarket, Stage} from "./interfaces/IEnergyMarket.sol";
+import {IEnergyMarket} from "./interfaces/IEnergyMarket.sol";
 import {Purpose} from "./libraries/Purpose.sol";
 import {Requests} from "./libraries/Requests.sol";
 import {MarketBase} from "./MarketBase.sol";
@@ -18,22 +18,18 @@ abstract contract Openings is MarketBase {
     /// @inheritdoc IEnergyMarket
     function openLots(bytes32 feeder, uint64 lot) public {
         if (_sending) revert RequestsUnderWay();
-        Requests.Request[] memory requests = Requests.open(_s, _lotSeconds, feeder, lot, _nextNonce());
-        // their ids are announced: an operator that is called meanwhile cannot have others sent in between
+        // an operator that is called meanwhile cannot have other requests sent in between
         _sending = true;
-        for (uint256 i = 0; i < requests.length; ++i) _send(feeder, lot, requests[i]);
+        Requests.open(_s, _pending, Requests.Office(_link, _lotSeconds), feeder, lot);
         _sending = false;
     }
 
     /// @inheritdoc IEnergyMarket
-    function requestStage(bytes32 feeder, uint64 lot, Stage stage, uint16 first) external {
+    function requestStage(bytes32 feeder, uint64 lot, uint8 stage, uint16 first) external {
         if (_sending) revert RequestsUnderWay();
-        (Requests.Request memory request, bool free) = Requests.again(_s, feeder, lot, stage, first, _nextNonce());
-        if (!free && request.payment != 0) {
-            // beyond the free ones, who wants it pays it
-            _link.transferFrom(msg.sender, address(this), request.payment);
-        }
-        _send(feeder, lot, request);
+        _sending = true;
+        Requests.again(_s, _pending, Requests.Office(_link, _lotSeconds), feeder, lot, _stageOf(stage), first);
+        _sending = false;
     }
 
     /// @inheritdoc IEnergyMarket
@@ -46,22 +42,19 @@ abstract contract Openings is MarketBase {
         return Requests.lotsPerClearing(_s, feeder);
     }
 
-    function _send(bytes32 feeder, uint64 lot, Requests.Request memory r) private {
-        _requestReadings(r.operator, r.specId, r.payment, r.purpose, feeder, lot, r.lots, r.stage, r.meterIds);
-    }
-
     // ------------------------------------------------------------------------------------------ LINK
 
     /// @notice Takes LINK for a feeder's requests: `LINK.transferAndCall(market, amount, abi.encode(feeder))`.
     function onTokenTransfer(address from, uint256 amount, bytes calldata data) external {
         if (msg.sender != address(_link)) revert NotToken(msg.sender);
         if (_takingLinkBack) revert TakingLinkBack();
-        bytes32 feeder = abi.decode(data, (bytes32));
+        if (data.length != 32) revert BadData(data.length, 32);
+        bytes32 feeder = bytes32(data);
         _feeder(feeder).link += SafeCast.toUint96(amount);
         emit LinkFunded(feeder, from, amount);
     }
 
-    /// @notice Takes an expired request's LINK back for its feeder. The readings can still be submitted by anyone.
+    /// @notice Takes an expired request's LINK back, for its feeder or for who paid the repeat. The readings can still be submitted by anyone.
     /// @param payment what was paid for it, as in the operator's OracleRequest event
     /// @param expiration as in that event
     function cancelRequest(bytes32 requestId, uint256 payment, uint256 expiration) external {
@@ -74,6 +67,13 @@ abstract contract Openings is MarketBase {
         uint256 arrived = _link.balanceOf(address(this)) - before;
         (uint256 number, , , ) = Purpose.unpack(purpose);
         bytes32 feeder = _s.feederIds[uint24(number)];
+        address payer = _s.payers[requestId];
+        if (payer != address(0)) {
+            delete _s.payers[requestId];
+            emit LinkReturned(requestId, payer, arrived);
+            _link.transfer(payer, arrived);
+            return;
+        }
         _s.feeders[feeder].link += SafeCast.toUint96(arrived);
         emit LinkFunded(feeder, msg.sender, arrived);
     }
@@ -90,7 +90,8 @@ abstract contract Openings is MarketBase {
 
     /// @notice Chainlink Automation: whether the feeder in `checkData` (abi.encode(bytes32)) has lots to open.
     function checkUpkeep(bytes calldata checkData) external view returns (bool needed, bytes memory performData) {
-        bytes32 feeder = abi.decode(checkData, (bytes32));
+        if (checkData.length != 32) revert BadData(checkData.length, 32);
+        bytes32 feeder = bytes32(checkData);
         uint64 lot;
         (needed, lot) = Requests.upkeep(_s, _lotSeconds, feeder);
         performData = abi.encode(feeder, lot);
@@ -98,7 +99,9 @@ abstract contract Openings is MarketBase {
 
     /// @notice Chainlink Automation: opens the lots that `checkUpkeep` named. Anyone may call it, as `openLots`.
     function performUpkeep(bytes calldata performData) external {
-        (bytes32 feeder, uint64 lot) = abi.decode(performData, (bytes32, uint64));
-        openLots(feeder, lot);
+        if (performData.length != 64) revert BadData(performData.length, 64);
+        (bytes32 feeder, uint256 lot) = abi.decode(performData, (bytes32, uint256));
+        if (lot > type(uint64).max) revert LotOutOfRange(lot);
+        openLots(feeder, uint64(lot));
     }
 }

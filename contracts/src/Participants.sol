@@ -20,8 +20,8 @@ abstract contract Participants is MarketBase, EIP712 {
     constructor() EIP712("Bijuli Market", "1") {}
 
     /// @inheritdoc IEnergyMarket
-    function join(bytes32 feeder, bytes32 meterId, Role role, uint64 priceLimit) external returns (uint32 account) {
-        return Participation.join(_s, msg.sender, feeder, meterId, role, priceLimit);
+    function join(bytes32 feeder, bytes32 meterId, uint8 role, uint64 priceLimit) external returns (uint32 account) {
+        return Participation.join(_s, msg.sender, feeder, meterId, _roleOf(role), priceLimit);
     }
 
     /// @notice Joins for an owner who signed its consent (EIP-712, or ERC-1271 where it is a contract).
@@ -31,17 +31,18 @@ abstract contract Participants is MarketBase, EIP712 {
         address owner,
         bytes32 feeder,
         bytes32 meterId,
-        Role role,
+        uint8 role,
         uint64 priceLimit,
         uint256 nonce,
         uint256 deadline,
         bytes calldata signature
     ) external returns (uint32 account) {
+        Role kind = _roleOf(role);
         bytes32 digest = _hashTypedDataV4(
             keccak256(abi.encode(_CONSENT_TYPE, owner, feeder, meterId, role, priceLimit, nonce, deadline))
         );
         Participation.useConsent(_s, owner, digest, deadline, signature);
-        return Participation.join(_s, owner, feeder, meterId, role, priceLimit);
+        return Participation.join(_s, owner, feeder, meterId, kind, priceLimit);
     }
 
     /// @inheritdoc IEnergyMarket

@@ -141,6 +141,14 @@ function market(): Record<string, Case[]> {
       ["LINK too low", () => m.openLots!(poor.id, lot - 1n), "LinkTooLow", poor.id, 0, (3n * ETHER) / 10n],
     ],
     performUpkeep: [
+      ["too short", () => m.performUpkeep!(f.id), "BadData", 32, 64],
+      ["garbage", () => m.performUpkeep!(`0x${"ff".repeat(65)}`), "BadData", 65, 64],
+      [
+        "a lot beyond 64 bits",
+        () => m.performUpkeep!(ABI.encode(["bytes32", "uint256"], [f.id, MAX_64 + 1n])),
+        "LotOutOfRange",
+        MAX_64 + 1n,
+      ],
       [
         "unknown feeder",
         () => m.performUpkeep!(ABI.encode(["bytes32", "uint64"], [UNKNOWN, lot])),
@@ -157,6 +165,7 @@ function market(): Record<string, Case[]> {
     ],
     requestStage: [
       ["unknown feeder", () => m.requestStage!(UNKNOWN, LAST, PLANT, 0), "UnknownFeeder", UNKNOWN],
+      ["unknown stage", () => m.requestStage!(f.id, LAST, 3, 0), "UnknownStage", 3],
       ["unknown clearing", () => m.requestStage!(f.id, LAST + 1n, PLANT, 0), "UnknownClearing", f.id, LAST + 1n],
       ["beyond 40 bits", () => m.requestStage!(f.id, MAX_40 + 1n + LAST, PLANT, 0), "UnknownClearing", f.id],
       ["no such page", () => m.requestStage!(f.id, LAST, PLANT, 1), "PageOutOfRange", 1, 1],
@@ -175,6 +184,7 @@ function market(): Record<string, Case[]> {
     ],
     submit: [
       ["unknown feeder", () => m.submit!(UNKNOWN, LAST, PLANT, 0, "0x"), "UnknownFeeder", UNKNOWN],
+      ["unknown stage", () => m.submit!(f.id, LAST, 255, 0, "0x"), "UnknownStage", 255],
       ["unknown clearing", () => m.submit!(f.id, LAST - 1n, PLANT, 0, "0x"), "UnknownClearing", f.id, LAST - 1n],
       ["a lot of the future", () => m.submit!(f.id, lot + 1n, PLANT, 0, "0x"), "UnknownClearing", f.id, lot + 1n],
       ["the highest lot", () => m.submit!(f.id, MAX_64, CONSUMERS, 0, "0x"), "UnknownClearing", f.id, MAX_64],
@@ -188,6 +198,7 @@ function market(): Record<string, Case[]> {
       unauthorized(() => nobody.estimate!(f.id, LAST, PLANT, 0, energies)),
       ["unknown feeder", () => m.estimate!(UNKNOWN, LAST, PLANT, 0, energies), "UnknownFeeder", UNKNOWN],
       ["unknown clearing", () => m.estimate!(f.id, lot, PLANT, 0, energies), "UnknownClearing", f.id, lot],
+      ["unknown stage", () => m.estimate!(f.id, LAST, 3, 0, energies), "UnknownStage", 3],
       ["another stage", () => m.estimate!(f.id, LAST, DISTRIBUTOR, 0, energies), "WrongStage", f.id, LAST, 0],
       ["a consumer", () => m.estimate!(f.id, LAST, CONSUMERS, 0, energies), "WrongStage", f.id, LAST, 0],
       ["no such plant", () => m.estimate!(f.id, LAST, PLANT, 1, energies), "PageOutOfRange", 1, 1],
@@ -202,6 +213,7 @@ function market(): Record<string, Case[]> {
     abandon: [
       ["unknown feeder", () => m.abandon!(UNKNOWN, LAST, PLANT), "UnknownFeeder", UNKNOWN],
       ["unknown clearing", () => m.abandon!(f.id, 1, PLANT), "UnknownClearing", f.id, 1],
+      ["unknown stage", () => m.abandon!(f.id, LAST, 3), "UnknownStage", 3],
       ["another stage", () => m.abandon!(f.id, LAST, DISTRIBUTOR), "WrongStage", f.id, LAST, 0],
       ["the consumers' stage", () => m.abandon!(f.id, LAST, CONSUMERS), "WrongStage", f.id, LAST, 0],
       ["too early", () => m.abandon!(f.id, LAST, PLANT), "TooEarly", LAST, lotEnd(LAST, LOT_SECONDS) + 7_200n],
@@ -213,12 +225,21 @@ function market(): Record<string, Case[]> {
     onTokenTransfer: [
       ["another token", () => m.onTokenTransfer!(f.id.slice(0, 42), 1, f.id), "NotToken", world.regulator.address],
       ["unknown feeder", () => world.link.transferAndCall!(world.book.market, 1, UNKNOWN), "UnknownFeeder", UNKNOWN],
+      ["no feeder", () => world.link.transferAndCall!(world.book.market, 1, "0x"), "BadData", 0, 32],
+      ["half a feeder", () => world.link.transferAndCall!(world.book.market, 1, `0x${"11".repeat(16)}`), "BadData", 16],
     ],
     join: [
       ["unknown feeder", () => m.join!(UNKNOWN, id("meter"), CONSUMERS, 0), "UnknownFeeder", UNKNOWN],
+      ["unknown role", () => m.join!(f.id, id("meter"), 3, 0), "UnknownRole", 3],
       ["meter 0", () => m.join!(f.id, ZeroHash, CONSUMERS, MAX_64), "UnknownMeter", ZeroHash],
     ],
     joinFor: [
+      [
+        "unknown role",
+        () => m.joinFor!(stranger.address, f.id, id("meter"), 3, 1, 1, 2n ** 256n - 1n, "0x"),
+        "UnknownRole",
+        3,
+      ],
       [
         "too late",
         () => m.joinFor!(stranger.address, f.id, id("meter"), CONSUMERS, 1, 1, 1, "0x"),
@@ -369,6 +390,22 @@ function market(): Record<string, Case[]> {
       ["nobody", () => m.delistConsumers!(f.id, from, []), "ZeroAmount"],
       ["not listed", () => m.delistConsumers!(f.id, from, [loose]), "NotListed", loose],
       ["the same twice", () => m.delistConsumers!(f.id, from, [consumer, consumer]), "NotListed", consumer],
+    ],
+    replaceMeter: [
+      unauthorized(() => nobody.replaceMeter!(consumer, suspended, from)),
+      ["account 0", () => m.replaceMeter!(0, suspended, from), "UnknownAccount", 0],
+      ["not listed", () => m.replaceMeter!(loose, suspended, from), "NotListed", loose],
+      ["one that left", () => m.replaceMeter!(left, suspended, from), "HasLeft", left],
+      ["a lot that has begun", () => m.replaceMeter!(consumer, suspended, lot), "LotBegun", lot, from],
+      ["too far ahead", () => m.replaceMeter!(consumer, suspended, far + 1n), "TooFarAhead", far + 1n, far],
+      ["unknown meter", () => m.replaceMeter!(consumer, id("none"), from), "UnknownMeter", id("none")],
+      [
+        "another's meter",
+        () => m.replaceMeter!(consumer, f.plants[0]!.meter.meterId, from),
+        "MeterTaken",
+        f.plants[0]!.meter.meterId,
+        f.plants[0]!.account,
+      ],
     ],
     setOperators: [
       unauthorized(() => nobody.setOperators!(f.id, [])),
@@ -615,5 +652,25 @@ describe("bad input is refused with an error that names the value, and changes n
     }
     for (const first of [1, 2, 65_535]) await f.submit(PLANT, LAST, f.records(PLANT, LAST, 2), first);
     assert.equal(await state(), before);
+  });
+
+  test("estimates of the wrong length or above capacity, when it is time for them", async () => {
+    const { meterId } = f.plants[0]!.meter;
+    const capacity: bigint = await world.registry.capacityAt!(meterId, LAST);
+    await world.after(LAST, 3_600n);
+    const estimate = (energies: string) => world.market.estimate!(f.id, LAST, PLANT, 0, energies);
+    await check([
+      ["one lot of two", () => estimate(encodeEnergies([1n])), "BadEstimate", 6, 12],
+      ["none", () => estimate("0x"), "BadEstimate", 0, 12],
+      ["half a lot too much", () => estimate(`0x${"00".repeat(15)}`), "BadEstimate", 15, 12],
+      [
+        "a Unit above capacity",
+        () => estimate(encodeEnergies([1n, capacity + 1n])),
+        "EstimateAboveCapacity",
+        meterId,
+        capacity,
+      ],
+      ["the highest", () => estimate(`0x${"ff".repeat(12)}`), "EstimateAboveCapacity", meterId, capacity],
+    ]);
   });
 });

@@ -28,7 +28,7 @@ class Harness {
   }
 
   static async deploy(chain: EmptyChain): Promise<Harness> {
-    const built = build(["test/fixtures/ClearingMathHarness.sol", "src/libraries/ClearingMath.sol"]);
+    const built = build("test/harnesses/ClearingMathHarness.sol");
     const contract = await chain.deploy(built.ClearingMathHarness!);
     return new Harness(chain, await contract.getAddress(), {
       clear: contract.interface.getFunction("clear")!.selector,

@@ -17,10 +17,15 @@ const REFUSAL = {
 };
 const DEFERRAL = { outOfTurn: 1n, outOfGas: 2n, readingMissing: 3n };
 
+const PLANTS: Record<string, bigint[]> = {
+  stuck: [10n ** 13n, 2n * 10n ** 13n],
+  short: [10n ** 13n, 2n * 10n ** 13n, 3n * 10n ** 13n],
+};
+
 describe("delivery", () => {
   let world: World;
   const feeders = new Map<string, TestFeeder>();
-  const names = ["refused", "stuck", "gas", "capacity", "late", "contract", "hostile", "overdrawn", "nobody"];
+  const names = ["refused", "stuck", "gas", "capacity", "late", "contract", "hostile", "overdrawn", "nobody", "short"];
   before(async () => {
     world = await World.create();
     for (const name of names) {
@@ -28,7 +33,7 @@ describe("delivery", () => {
         name,
         await world.feeder({
           name,
-          plants: name === "stuck" ? [10n ** 13n, 2n * 10n ** 13n] : [33n * 10n ** 12n],
+          plants: PLANTS[name] ?? [33n * 10n ** 12n],
           consumers: name === "refused" ? 8 : name === "nobody" ? 0 : 4,
           terms: { tokensPerConsumer: name !== "gas" },
           capacity: name === "capacity" ? 1_000_000n : 10n ** 12n,
@@ -48,6 +53,28 @@ describe("delivery", () => {
     await f.submit(PLANT, lot, f.records(PLANT, lot, n));
     await f.submit(DISTRIBUTOR, lot, f.records(DISTRIBUTOR, lot, n));
   }
+
+  test("an answer with fewer plants than asked clears them and ends in Deferred: the stage never stays open in silence", async () => {
+    const f = feeder("short");
+    const lot = FIRST_LOT;
+    f.measure(lot, [1_000_000n, 2_000_000n, 3_000_000n], 5_000_000n, [1n, 1n, 1n, 1n]);
+    const opening = await f.open(lot);
+    const snapshot = await world.chain.helpers.takeSnapshot();
+    for (const count of [0, 1, 2]) {
+      await snapshot.restore();
+      const receipt = await f.fulfil(opening, PLANT, count === 0 ? "0x" : f.records(PLANT, lot, 1, 0, count));
+      assert.equal(world.events(receipt, "PlantCleared").length, count);
+      assert.deepEqual(deferrals(receipt), [DEFERRAL.readingMissing]);
+      const rest = await f.submit(PLANT, lot, f.records(PLANT, lot, 1));
+      assert.equal(world.events(rest, "PlantCleared").length, 3 - count);
+      assert.deepEqual(deferrals(rest), []);
+      assert.equal((await world.market.clearingOf!(f.id, lot)).stage, 1n);
+    }
+    await snapshot.restore();
+    const whole = await f.fulfil(opening, PLANT, f.records(PLANT, lot, 1));
+    assert.deepEqual(deferrals(whole), []);
+    for (const stage of [DISTRIBUTOR, CONSUMERS]) await f.submit(stage, lot, f.records(stage, lot, 1));
+  });
 
   test("bad records are refused one by one, each with its reason, and stop no other", async () => {
     const f = feeder("refused");

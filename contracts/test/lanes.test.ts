@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { type Contract, concat, toBeHex } from "ethers";
 import { Random } from "./support/random.ts";
@@ -13,19 +12,7 @@ describe("the clever loops and their plain twins", () => {
   let harness: Contract;
   before(async () => {
     chain = await startEmptyChain();
-    const below = (folder: string) =>
-      readdirSync(new URL(`../${folder}`, import.meta.url))
-        .filter((name) => name.endsWith(".sol"))
-        .map((name) => `${folder}/${name}`);
-    const needed = ["CodeStore", "EnergyShelf", "LotLanes", "PriceList", "AccountWord"].map(
-      (name) => `src/libraries/${name}.sol`,
-    );
-    const built = build([
-      "test/fixtures/LotLanesHarness.sol",
-      ...needed,
-      "src/MarketState.sol",
-      ...below("src/interfaces"),
-    ]);
+    const built = build("test/harnesses/LotLanesHarness.sol");
     harness = (await chain.deploy(built.LotLanesHarness!)) as Contract;
   });
   after(() => chain.close());

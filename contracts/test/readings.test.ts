@@ -14,10 +14,7 @@ describe("a record is read and verified on chain as its vector says", () => {
   let harness: Contract;
   before(async () => {
     chain = await startEmptyChain();
-    const libraries = ["LotRecord", "MeterKey", "MeterSignature", "ReadingHash"].map(
-      (name) => `src/libraries/${name}.sol`,
-    );
-    const built = build(["test/fixtures/LotRecordHarness.sol", ...libraries]);
+    const built = build("test/harnesses/LotRecordHarness.sol");
     harness = (await chain.deploy(built.LotRecordHarness!)) as Contract;
   });
   after(() => chain.close());

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { AbiCoder, type ContractTransactionReceipt, getBytes, hexlify } from "ethers";
+import { AbiCoder, type ContractTransactionReceipt, getBytes, hexlify, keccak256 } from "ethers";
 import { CONSUMERS, DISTRIBUTOR, ETHER, FIRST_LOT, PLANT, SPEC_ID, type TestFeeder, World } from "./support/feeder.ts";
 import { refused } from "./support/refused.ts";
 
@@ -240,5 +240,32 @@ describe("openings and requests", () => {
     const [before, after] = [await market.pricePerKWh!(f.id, now + 2n), await market.pricePerKWh!(f.id, now + 3n)];
     assert.equal((before * 50n) / 33n / 10n ** 6n, after / 10n ** 6n);
     await refused(market.pricePerKWh!(f.id, last + 1n), "UnknownClearing");
+  });
+
+  test("a feeder's 4,194,304 charters end in an error of their own, and nothing breaks", async () => {
+    const { provider } = world.chain.ethers;
+    const { market } = world;
+    const f = feeders.get("alone")!;
+    const coder = AbiCoder.defaultAbiCoder();
+    const mapped = (key: string | bigint, type: string, base: number) =>
+      keccak256(coder.encode([type, "uint256"], [key, base]));
+    const { openedLot } = await market.feederOf!(f.id);
+    const read = async (slot: string) => BigInt(await provider.getStorage(world.book.market, slot));
+    let base = 0;
+    while (((await read(mapped(f.id, "bytes32", base))) & (2n ** 40n - 1n)) !== openedLot) base++;
+    // as if it had been changed that often: the newest charter stands under the highest number
+    const slot = mapped(f.id, "bytes32", base);
+    const number = (await read(`0x${(BigInt(slot) + 1n).toString(16).padStart(64, "0")}`)) >> 160n;
+    const most = 2n ** 22n;
+    const count = ((await read(slot)) >> 104n) & 0xffffffn;
+    const ref = (index: bigint) => mapped((number << 24n) | index, "uint256", base + 2);
+    const put = (at: string, value: bigint) =>
+      provider.send("hardhat_setStorageAt", [world.book.market, at, `0x${value.toString(16).padStart(64, "0")}`]);
+    await put(ref(most - 1n), await read(ref(count - 1n)));
+    await put(slot, ((await read(slot)) & ~(0xffffffn << 104n)) | (most << 104n));
+    const from = BigInt(await world.chain.helpers.time.latest()) / 300n + 2n;
+    const before = await read(slot);
+    await refused(f.charter(from), "TooManyCharters", f.id, most);
+    assert.equal(await read(slot), before);
   });
 });

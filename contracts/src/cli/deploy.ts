@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, type Hex, isHex } from "@bijuli/protocol";
 import { formatEther, type JsonRpcProvider } from "ethers";
@@ -16,10 +16,11 @@ import { ERC1820_COST, ERC1820_SENDER, hasErc1820 } from "../deployment/erc1820.
 import { DryHand } from "../deployment/hand.ts";
 import { keepCompilerInput } from "../deployment/source-verification.ts";
 import { verifyDeployment } from "../deployment/verify.ts";
+import { chosenNetwork, NETWORK_OPTIONS } from "./chosen-network.ts";
 import { main, say } from "./command.ts";
 import { connect, withoutSecrets } from "./connection.ts";
 import { openKey } from "./key.ts";
-import { findNetwork, isDevelopmentChain, type Network } from "./networks.ts";
+import { isDevelopmentChain, type Network } from "./networks.ts";
 
 const HELP = `bijuli deploy --network NAME [options]
 
@@ -53,11 +54,7 @@ Exit codes: 0 done, 1 failed or not as it should be, 2 wrong usage or configurat
 `;
 
 const options = {
-  network: { type: "string" },
-  networks: { type: "string" },
-  "rpc-url": { type: "string" },
-  "chain-id": { type: "string" },
-  keystore: { type: "string" },
+  ...NETWORK_OPTIONS,
   admin: { type: "string" },
   node: { type: "string", multiple: true },
   "lot-seconds": { type: "string" },
@@ -66,12 +63,9 @@ const options = {
   operator: { type: "string" },
   confirmations: { type: "string" },
   timeout: { type: "string" },
-  book: { type: "string" },
   fresh: { type: "boolean" },
   "dry-run": { type: "boolean" },
   from: { type: "string" },
-  json: { type: "boolean" },
-  help: { type: "boolean", short: "h" },
 } as const;
 
 const secrets = new Map<string, string>();
@@ -82,8 +76,7 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
     process.stdout.write(HELP);
     return ExitCode.OK;
   }
-  const network = findNetwork(values, env);
-  secrets.set(network.rpcUrl, withoutSecrets(network.rpcUrl));
+  const { network, bookFile } = chosenNetwork(values, env, secrets);
   const wanted = {
     admin: addressOption("admin", values.admin),
     nodes: [...network.nodes, ...(values.node ?? []).map((node) => addressOption("node", node)!)],
@@ -97,7 +90,6 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   if (wanted.link && values["test-link"]) throw usage("--link and --test-link exclude each other");
   if (from && !values["dry-run"]) throw usage("--from is for --dry-run: a deployment needs a key");
 
-  const bookFile = values.book ?? join("deployments", `${network.name}.json`);
   // Locked before it is read: what another run adds to it must not be missed.
   const release = values["dry-run"] ? () => {} : lock(bookFile);
   const provider = await connect(network).catch((error) => {
@@ -111,7 +103,7 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
     const { chainId } = await provider.getNetwork();
     refuseTestLink(chainId, wanted.link, values["test-link"] ?? false);
     await checkRecord(provider, bookFile, record, chainId);
-    if (await compile()) say("the contracts have been compiled");
+    if ((await compile()) === "compiled") say("the contracts have been compiled");
 
     const dryFrom = from ?? (record?.deployment.deployer as Hex | undefined);
     const keyless = values["dry-run"] && !values.keystore && !env.DEPLOYER_KEY && dryFrom;

@@ -1,15 +1,14 @@
 #!/usr/bin/env node
-import { join as joinPath } from "node:path";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode } from "@bijuli/protocol";
 import { readAddressBook } from "../deployment/address-book.ts";
+import { chosenNetwork, NETWORK_OPTIONS } from "./chosen-network.ts";
 import { main } from "./command.ts";
-import { connect, withoutSecrets } from "./connection.ts";
+import { connect } from "./connection.ts";
 import { charter, consent, create, fundLink, join, list, operators, register } from "./feeder-acts.ts";
 import { Desk } from "./feeder-desk.ts";
 import { show } from "./feeder-show.ts";
 import { openKey } from "./key.ts";
-import { findNetwork } from "./networks.ts";
 
 const HELP = `bijuli feeder COMMAND --network NAME [options]
 
@@ -47,12 +46,7 @@ AccessManager delays the regulator).
 `;
 
 const options = {
-  network: { type: "string" },
-  networks: { type: "string" },
-  "rpc-url": { type: "string" },
-  "chain-id": { type: "string" },
-  keystore: { type: "string" },
-  book: { type: "string" },
+  ...NETWORK_OPTIONS,
   reader: { type: "string" },
   opening: { type: "string" },
   "capacity-watts": { type: "string" },
@@ -65,8 +59,6 @@ const options = {
   "from-lot": { type: "string" },
   feeder: { type: "string" },
   seat: { type: "string", multiple: true },
-  json: { type: "boolean" },
-  help: { type: "boolean", short: "h" },
 } as const;
 
 const COMMANDS = { register, create, join, consent, charter, list, operators, "fund-link": fundLink, show };
@@ -84,9 +76,8 @@ async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
     throw new BijuliError("usage", `there is no command ${JSON.stringify(name)}`, { remedy: "--help lists them" });
   }
   const command = COMMANDS[name as keyof typeof COMMANDS];
-  const network = findNetwork(values, env);
-  secrets.set(network.rpcUrl, withoutSecrets(network.rpcUrl));
-  const book = readAddressBook(values.book ?? joinPath("deployments", `${network.name}.json`));
+  const { network, bookFile } = chosenNetwork(values, env, secrets);
+  const book = readAddressBook(bookFile);
   const provider = await connect({ ...network, chainId: network.chainId ?? BigInt(book.chainId) });
   try {
     const { chainId } = await provider.getNetwork();

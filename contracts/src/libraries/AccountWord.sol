@@ -18,6 +18,9 @@ library AccountWordLib {
     /// @notice The meter's cursor is behind its feeder's, or energy is carried to its next lots.
     uint256 internal constant BEHIND = 1 << 227;
 
+    /// @notice Another meter takes this one's place from a lot on, and has not been read yet.
+    uint256 internal constant REPLACED = 1 << 228;
+
     uint256 private constant _BALANCE = (1 << 96) - 1;
     uint256 private constant _READING = ((1 << 104) - 1) << 96;
     uint256 private constant _REMAINDER = ((1 << 24) - 1) << 200;

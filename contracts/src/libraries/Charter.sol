@@ -163,6 +163,17 @@ library Charter {
         pricePerKWh = uint64(tail >> 160);
     }
 
+    /// @notice The plants `first` … `first + count − 1`.
+    function plantsAt(
+        bytes memory charter,
+        uint256 first,
+        uint256 count
+    ) internal pure returns (bytes32[] memory meterIds, uint32[] memory accounts) {
+        meterIds = new bytes32[](count);
+        accounts = new uint32[](count);
+        for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i], ) = plantAt(charter, first + i);
+    }
+
     /// @notice The consumers `first` … `first + count − 1`.
     function consumersAt(
         bytes memory charter,

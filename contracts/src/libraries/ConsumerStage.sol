@@ -8,6 +8,7 @@ import {Accounts} from "./Accounts.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
 import {ClearingMath} from "./ClearingMath.sol";
+import {ClearingHead} from "./ClearingHead.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {Deliveries, Delivery, Ticket} from "./Deliveries.sol";
 import {LotLanes} from "./LotLanes.sol";
@@ -47,8 +48,8 @@ library ConsumerStage {
     function take(MarketState storage s, Ticket calldata t, bytes calldata records) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         Delivery memory d = Deliveries.begin(s, t, c, records);
-        if (c.stage < Progress.CONSUMERS) return Deliveries.defer(d, Deferral.OutOfTurn);
-        Deliveries.page(d, c.consumers);
+        if (d.head.stage() < Progress.CONSUMERS) return Deliveries.defer(d, Deferral.OutOfTurn);
+        Deliveries.page(d, d.charter.consumers());
         _takeConsumers(s, d, c);
     }
 
@@ -56,13 +57,13 @@ library ConsumerStage {
     function close(MarketState storage s, Ticket calldata t, bytes32 feeder) external {
         Clearing storage c = Deliveries.clearing(s, t.number, t.lot);
         uint64 lot = uint64(t.lot);
-        if (c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
-        if (c.stage != Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, lot, c.stage);
-        bytes memory charter = CodeStore.read(s.charters[(t.number << 16) | c.charter].code);
+        ClearingHead head = c.head;
+        if (head.stage() != Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, lot, uint8(head.stage()));
+        bytes memory charter = CodeStore.read(s.charters[(t.number << 24) | head.charter()].code);
         uint256 notBefore = (t.lot + 1) * t.lotSeconds + charter.graceSeconds();
         if (block.timestamp < notBefore) revert IMarketErrors.TooEarly(lot, notBefore);
         (, bytes32 distributorMeter) = charter.distributor();
-        Deliveries.close(t.token, feeder, t.lot, c, distributorMeter, 0);
+        c.head = Deliveries.close(t.token, feeder, t.lot, head, distributorMeter, 0);
     }
 
     // ------------------------------------------------------------------------------------------ consumers
@@ -77,18 +78,18 @@ library ConsumerStage {
         sums.perConsumer = d.charter.tokensPerConsumer();
         sums.reserve = d.charter.reserve();
         sums.prices = PriceList.table(c);
-        sums.tokens = Deliveries.tokensLeft(c);
+        sums.tokens = Deliveries.tokensLeft(d.head);
 
         bool outOfGas = _takeEach(s, d, sums, accounts);
         if (sums.done != 0) {
-            c.used += uint80(sums.used);
-            c.consumersDone += uint16(sums.done);
+            ClearingHead head = d.head.withUsed(sums.used, sums.done);
             Accounts.credit(s, sums.distributor, sums.income);
-            if (c.consumersDone == c.consumers && c.stage == Progress.CONSUMERS) {
-                Deliveries.close(d.token, d.feeder, d.lot, c, sums.distributorMeter, sums.burnt);
+            if (head.consumersDone() == d.charter.consumers() && head.stage() == Progress.CONSUMERS) {
+                head = Deliveries.close(d.token, d.feeder, d.lot, head, sums.distributorMeter, sums.burnt);
             } else if (sums.burnt != 0) {
                 Deliveries.burn(d.token, sums.distributorMeter, sums.burnt);
             }
+            c.head = head;
         }
         if (outOfGas) Deliveries.defer(d, Deferral.OutOfGas);
     }
@@ -243,20 +244,21 @@ library ConsumerStage {
         uint256 energy,
         uint256 product
     ) private returns (uint256 charged) {
-        bytes memory charter = CodeStore.read(s.charters[(d.number << 16) | c.charter].code);
+        ClearingHead head = c.head;
+        bytes memory charter = CodeStore.read(s.charters[(d.number << 24) | head.charter()].code);
         (uint32 distributor, bytes32 distributorMeter) = charter.distributor();
         charged = _charge(s, d, sums, distributor, product);
-        uint256 left = Deliveries.tokensLeft(c); // none once it is closed: they were burned then
-        c.used += uint80(energy);
-        c.consumersDone += 1;
+        uint256 left = Deliveries.tokensLeft(head); // none once it is closed: they were burned then
+        head = head.withUsed(energy, 1);
         uint256 moved = energy < left ? energy : left;
         if (moved != 0) {
             if (charter.tokensPerConsumer()) _useTokens(d, distributorMeter, moved);
             else Deliveries.burn(d.token, distributorMeter, moved);
         }
-        if (c.consumersDone == c.consumers && c.stage == Progress.CONSUMERS) {
-            Deliveries.close(d.token, d.feeder, lot, c, distributorMeter, 0);
+        if (head.consumersDone() == charter.consumers() && head.stage() == Progress.CONSUMERS) {
+            head = Deliveries.close(d.token, d.feeder, lot, head, distributorMeter, 0);
         }
+        c.head = head;
     }
 
     /// @dev The last lots of the clearings from this one back to the one that holds `from`.
@@ -266,13 +268,14 @@ library ConsumerStage {
         uint256 from
     ) private view returns (uint256[] memory ends) {
         uint256 n = 1;
-        for (uint256 first = d.firstLot; first > from; ++n)
-            first = Deliveries.clearing(s, d.number, first - 1).firstLot;
+        for (uint256 first = d.firstLot; first > from; ++n) {
+            first -= Deliveries.clearing(s, d.number, first - 1).head.lots();
+        }
         ends = new uint256[](n);
         uint256 lot = d.lot;
         for (uint256 k = 0; k < n; ++k) {
             ends[k] = lot;
-            lot = uint256(Deliveries.clearing(s, d.number, lot).firstLot) - 1;
+            lot -= Deliveries.clearing(s, d.number, lot).head.lots();
         }
     }
 }

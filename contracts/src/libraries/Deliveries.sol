@@ -7,10 +7,12 @@ import {IMeterRegistry} from "../interfaces/IMeterRegistry.sol";
 import {Clearing, MarketState, Progress} from "../MarketState.sol";
 import {AccountWord, AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
+import {ClearingHead} from "./ClearingHead.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {LotLanes} from "./LotLanes.sol";
 import {LotRecord} from "./LotRecord.sol";
 import {MeterKey} from "./MeterKey.sol";
+import {Replacement} from "./Replacement.sol";
 
 /// @notice Which page of which stage a delivery is for.
 struct Ticket {
@@ -35,6 +37,7 @@ struct Delivery {
     uint256 lot;
     uint256 firstLot;
     uint256 lots;
+    ClearingHead head; // the clearing's, as it will be written back
     Stage stage;
     uint256 first;
     uint256 count; // records that are looked at
@@ -65,7 +68,9 @@ library Deliveries {
         Clearing storage c,
         bytes calldata records
     ) internal view returns (Delivery memory d) {
-        d.charter = CodeStore.read(s.charters[(t.number << 16) | c.charter].code);
+        ClearingHead head = c.head;
+        d.head = head;
+        d.charter = CodeStore.read(s.charters[(t.number << 24) | head.charter()].code);
         d.registry = t.registry;
         d.token = t.token;
         d.lotSeconds = t.lotSeconds;
@@ -73,8 +78,8 @@ library Deliveries {
         d.feeder = d.charter.feeder();
         d.number = t.number;
         d.lot = t.lot;
-        d.firstLot = c.firstLot;
-        d.lots = c.lots;
+        d.lots = head.lots();
+        d.firstLot = t.lot + 1 - d.lots;
         d.stage = t.stage;
         d.first = t.first;
         uint256 at;
@@ -120,6 +125,11 @@ library Deliveries {
         uint256 lots = d.record.lots;
         if (lots == 0) return Refusal.Missing;
         AccountWord word = s.accounts[d.account].word;
+        if (word.has(AccountWordLib.REPLACED)) {
+            bool ready;
+            (word, ready) = _replaced(s, d, word);
+            if (!ready) return Refusal.TooShort;
+        }
         uint256 cursor = word.cursor();
         if (cursor >= d.lot) return Refusal.AlreadyCleared;
         uint256 lag = d.lot - cursor;
@@ -133,6 +143,24 @@ library Deliveries {
             return Refusal.BadSignature;
         }
         return Refusal.None;
+    }
+
+    /// @dev See Replacement; a plant's or distributor's was settled before.
+    function _replaced(
+        MarketState storage s,
+        Delivery memory d,
+        AccountWord word
+    ) private view returns (AccountWord, bool ready) {
+        (word, , ready) = Replacement.takeOver(
+            s.accounts[d.account],
+            word,
+            d.registry,
+            d.meterIds[d.index],
+            d.lot,
+            d.lotSeconds,
+            d.charter.terms().abandonSeconds
+        );
+        return (word, ready);
     }
 
     /// @dev The register at the cursor must be the one that was cleared; then the cursor moves.
@@ -167,24 +195,25 @@ library Deliveries {
     }
 
     /// @dev The clearing's tokens that are still at the distributor's meter: what is available and not yet used.
-    function tokensLeft(Clearing storage c) internal view returns (uint256) {
-        (uint256 available, uint256 used) = (c.available, c.used);
-        return c.stage == Progress.CLOSED || used >= available ? 0 : available - used;
+    function tokensLeft(ClearingHead head) internal pure returns (uint256) {
+        (uint256 available, uint256 used) = head.sums();
+        return head.stage() == Progress.CLOSED || used >= available ? 0 : available - used;
     }
 
     /// @dev What nobody used is burned, and the clearing's tokens are gone.
     /// @param unburnt used tokens that are still to be burned, in the same move
+    /// @return closed the head, to be written by the caller
     function close(
         IEnergyToken token,
         bytes32 feeder,
         uint256 lot,
-        Clearing storage c,
+        ClearingHead head,
         bytes32 distributorMeter,
         uint256 unburnt
-    ) internal {
-        uint256 left = tokensLeft(c) + unburnt;
-        (uint256 available, uint256 used) = (c.available, c.used);
-        c.stage = Progress.CLOSED;
+    ) internal returns (ClearingHead closed) {
+        uint256 left = tokensLeft(head) + unburnt;
+        (uint256 available, uint256 used) = head.sums();
+        closed = head.withStage(Progress.CLOSED);
         if (left != 0) burn(token, distributorMeter, left);
         if (used < available) emit IEnergyMarket.ClearingClosed(feeder, uint64(lot), used, available - used, 0);
         else emit IEnergyMarket.ClearingClosed(feeder, uint64(lot), available, 0, used - available);

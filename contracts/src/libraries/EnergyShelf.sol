@@ -10,13 +10,14 @@ import {CodeStore} from "./CodeStore.sol";
 /// plants with 2,016 lots would not fit a transaction otherwise.
 /// @dev First byte: how many bytes an energy takes. Long runs: the first slot is the code's address.
 library EnergyShelf {
-    uint256 private constant _MAX_SLOT_LOTS = 576;
+    /// @notice Runs up to so many lots stand in slots, longer ones in code.
+    uint256 internal constant MAX_SLOT_LOTS = 576;
 
     /// @param energies 6 bytes big-endian a lot
     function put(uint256[] storage shelf, bytes memory energies) internal {
         uint256 lots = energies.length / 6;
         bytes memory packed = _pack(energies, lots);
-        if (lots > _MAX_SLOT_LOTS) {
+        if (lots > MAX_SLOT_LOTS) {
             address store = CodeStore.write(packed);
             assembly ("memory-safe") {
                 mstore(0, shelf.slot)
@@ -43,7 +44,7 @@ library EnergyShelf {
     /// @return width how many bytes an energy takes
     /// @return from where the first stands in memory
     function get(uint256[] storage shelf, uint256 lots) internal view returns (uint256 width, uint256 from) {
-        if (lots > _MAX_SLOT_LOTS) {
+        if (lots > MAX_SLOT_LOTS) {
             address store;
             assembly ("memory-safe") {
                 mstore(0, shelf.slot)

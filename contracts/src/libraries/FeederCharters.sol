@@ -5,9 +5,12 @@ import {Account, CharterRef, Feeder, MarketState} from "../MarketState.sol";
 import {IEnergyMarket, OracleSeat, PlantSeat, Role, Terms} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {IMeterRegistry} from "../interfaces/IMeterRegistry.sol";
-import {AccountWord, AccountWordLib} from "./AccountWord.sol";
+import {AccountWordLib} from "./AccountWord.sol";
 import {Charter} from "./Charter.sol";
+import {ClearingHeadLib} from "./ClearingHead.sol";
 import {CodeStore} from "./CodeStore.sol";
+import {OracleSeats} from "./OracleSeats.sol";
+import {Replacement} from "./Replacement.sol";
 
 /// @title How a feeder's charter is changed
 /// @notice A change makes a new charter that holds from a lot not yet begun on, in the order of the lots; one for the
@@ -201,17 +204,44 @@ library FeederCharters {
         emit IEnergyMarket.Left(account, feeder, fromLot);
     }
 
+    /// @notice Another meter takes the place of an account's, from `fromLot` on; see Replacement.
+    function replaceMeter(
+        MarketState storage s,
+        IMeterRegistry registry,
+        uint32 account,
+        bytes32 meterId,
+        uint64 fromLot
+    ) external {
+        Account storage a = s.accounts[account];
+        if (a.owner == address(0)) revert IMarketErrors.UnknownAccount(account);
+        if (a.firstLot == 0) revert IMarketErrors.NotListed(account);
+        if (a.endLot != 0) revert IMarketErrors.HasLeft(account);
+        // one that is only announced can still be put right
+        if (a.word.has(AccountWordLib.REPLACED) && fromLot != a.replacedFrom) {
+            revert IMarketErrors.ReplacementPending(account, a.replacedFrom);
+        }
+        bytes32 feeder = s.feederIds[a.feeder];
+        Charter.Draft memory draft = _edit(s, registry, feeder, fromLot);
+        _claimMeter(s, registry, meterId, account, fromLot);
+        emit IEnergyMarket.MeterReplaced(account, a.meterId, meterId, fromLot);
+        a.meterId = meterId;
+        a.replacedFrom = uint40(fromLot);
+        a.word = a.word.set(AccountWordLib.REPLACED);
+        if (a.role == Role.Distributor) draft.distributorMeter = meterId;
+        else if (a.role == Role.Plant) draft.plantMeters[_placeOf(draft.plants, account)] = meterId;
+        else _replaceInList(s, draft, account, meterId);
+        _save(s, draft);
+    }
+
     function setOperators(MarketState storage s, bytes32 feeder, OracleSeat[] calldata operators) external {
         Feeder storage f = _known(s, feeder);
         if (operators.length > MAX_OPERATORS) {
             revert IMarketErrors.TooManyOperators(operators.length, MAX_OPERATORS);
         }
-        bytes memory packed = "";
         for (uint256 i = 0; i < operators.length; ++i) {
             if (operators[i].operator.code.length == 0) revert IMarketErrors.ZeroAddress();
-            packed = abi.encodePacked(packed, operators[i].operator, operators[i].specId, operators[i].payment);
         }
-        f.operators = operators.length == 0 ? address(0) : CodeStore.write(packed);
+        f.operators = operators.length == 0 ? address(0) : CodeStore.write(OracleSeats.pack(operators));
         emit IEnergyMarket.OperatorsSet(feeder, operators);
     }
 
@@ -223,7 +253,7 @@ library FeederCharters {
     }
 
     function _newest(MarketState storage s, Feeder storage f) private view returns (CharterRef storage) {
-        return s.charters[(uint256(f.number) << 16) | (f.charters - 1)];
+        return s.charters[(uint256(f.number) << 24) | (f.charters - 1)];
     }
 
     function _newestCode(MarketState storage s, bytes32 feeder) private view returns (bytes memory) {
@@ -257,13 +287,16 @@ library FeederCharters {
     function _save(MarketState storage s, Charter.Draft memory draft) private {
         uint64 fromLot = draft.fromLot;
         Feeder storage f = s.feeders[draft.feeder];
-        uint16 count = f.charters;
+        uint24 count = f.charters;
         if (count == 0) {
             f.openedLot = uint40(fromLot - 1);
             f.clearedLot = uint40(fromLot - 1);
         }
-        if (count == 0 || _newest(s, f).fromLot != fromLot) f.charters = ++count;
-        CharterRef storage ref = s.charters[(uint256(f.number) << 16) | (count - 1)];
+        if (count == 0 || _newest(s, f).fromLot != fromLot) {
+            if (count == ClearingHeadLib.MAX_CHARTERS) revert IMarketErrors.TooManyCharters(draft.feeder, count);
+            f.charters = ++count;
+        }
+        CharterRef storage ref = s.charters[(uint256(f.number) << 24) | (count - 1)];
         ref.code = Charter.write(draft);
         ref.fromLot = uint40(fromLot);
         emit IEnergyMarket.Chartered(
@@ -291,17 +324,27 @@ library FeederCharters {
         if (a.role != role) revert IMarketErrors.WrongRole(account, a.role);
         if (a.endLot != 0) revert IMarketErrors.HasLeft(account);
         if (a.firstLot != 0) revert IMarketErrors.AlreadyListed(account);
+        _claimMeter(s, registry, meterId, account, fromLot);
+        a.firstLot = uint40(fromLot);
+        a.word = Replacement.seated(a.word, registry, meterId, fromLot);
+    }
+
+    /// @dev A meter is in one place at a time.
+    function _claimMeter(
+        MarketState storage s,
+        IMeterRegistry registry,
+        bytes32 meterId,
+        uint32 account,
+        uint64 fromLot
+    ) private {
         if (!registry.isMeter(meterId)) revert IMarketErrors.UnknownMeter(meterId);
         uint32 other = s.seats[meterId];
         if (other != 0) {
-            uint40 end = s.accounts[other].endLot;
+            Account storage o = s.accounts[other];
+            uint40 end = o.meterId == meterId ? o.endLot : o.replacedFrom;
             if (end == 0 || end > fromLot) revert IMarketErrors.MeterTaken(meterId, other);
         }
         s.seats[meterId] = account;
-        a.firstLot = uint40(fromLot);
-        (uint64 lot, uint64 forward, ) = registry.openingOf(meterId);
-        AccountWord word = a.word.withReading(fromLot - 1, lot == fromLot - 1 ? forward : 0);
-        a.word = lot == fromLot - 1 ? word : word.set(AccountWordLib.FRESH);
     }
 
     function _unseat(MarketState storage s, uint32 account, uint64 fromLot) private {
@@ -326,6 +369,24 @@ library FeederCharters {
         for (uint256 i = kept; i < before; ++i) {
             (meters[i], accounts[i]) = (tailMeters[i - kept], tailAccounts[i - kept]);
         }
+    }
+
+    function _replaceInList(
+        MarketState storage s,
+        Charter.Draft memory draft,
+        uint32 account,
+        bytes32 meterId
+    ) private {
+        bytes memory charter = _newestCode(s, draft.feeder);
+        (bytes32[] memory meters, uint32[] memory accounts) = Charter.consumersAt(charter, 0, draft.consumers);
+        uint256 at = 0;
+        while (accounts[at] != account) ++at;
+        meters[at] = meterId;
+        draft.chunks[at / Charter.CHUNK] = Charter.writeChunk(meters, accounts, at / Charter.CHUNK);
+    }
+
+    function _placeOf(PlantSeat[] memory plants, uint32 account) private pure returns (uint256 at) {
+        while (plants[at].account != account) ++at;
     }
 
     function _dropPlant(Charter.Draft memory draft, uint32 account) private pure {

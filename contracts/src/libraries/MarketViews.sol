@@ -5,6 +5,7 @@ import {Stage} from "../interfaces/IEnergyMarket.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {Clearing, MarketState, Progress} from "../MarketState.sol";
 import {Charter} from "./Charter.sol";
+import {ClearingHead} from "./ClearingHead.sol";
 import {CodeStore} from "./CodeStore.sol";
 import {Deliveries} from "./Deliveries.sol";
 import {FeederCharters} from "./FeederCharters.sol";
@@ -37,10 +38,14 @@ library MarketViews {
         // a clearing is kept under its last lot, which is at most so many lots away
         for (uint256 last = lot; last < uint256(lot) + FeederCharters.MAX_LOTS; ++last) {
             Clearing storage c = s.clearings[(number << 40) | last];
-            if (c.lots == 0) continue;
-            if (c.firstLot > lot) break;
-            if (c.stage < Progress.CONSUMERS) revert IMarketErrors.WrongStage(feeder, uint64(last), c.stage);
-            return uint64(PriceList.read(c)[lot - c.firstLot]);
+            ClearingHead head = c.head;
+            if (head.lots() == 0) continue;
+            uint256 firstLot = last + 1 - head.lots();
+            if (firstLot > lot) break;
+            if (head.stage() < Progress.CONSUMERS) {
+                revert IMarketErrors.WrongStage(feeder, uint64(last), uint8(head.stage()));
+            }
+            return uint64(PriceList.read(c)[lot - firstLot]);
         }
         revert IMarketErrors.UnknownClearing(feeder, lot);
     }
@@ -50,16 +55,15 @@ library MarketViews {
         bytes32 feeder,
         uint64 lot
     ) external view returns (ClearingView memory v) {
-        Clearing storage c = _clearing(s, feeder, lot);
-        v.firstLot = c.firstLot;
-        v.lots = c.lots;
-        v.stage = c.stage;
-        v.consumers = c.consumers;
-        v.consumersDone = c.consumersDone;
-        v.estimated = c.estimated;
-        v.available = c.available;
-        v.used = c.used;
-        v.tokens = c.stage < Progress.CONSUMERS ? 0 : Deliveries.tokensLeft(c);
+        (ClearingHead head, bytes memory charter) = _clearing(s, feeder, lot);
+        v.lots = uint32(head.lots());
+        v.firstLot = lot + 1 - v.lots;
+        v.stage = uint8(head.stage());
+        v.consumers = uint32(charter.consumers());
+        v.consumersDone = uint32(head.consumersDone());
+        v.estimated = head.estimated();
+        (v.available, v.used) = head.sums();
+        v.tokens = Deliveries.tokensLeft(head);
         v.delivered = v.available < v.used ? v.available : v.used;
         v.unaccounted = v.available - v.delivered;
         v.overdrawn = v.used - v.delivered;
@@ -71,14 +75,12 @@ library MarketViews {
         uint64 lot,
         Stage stage
     ) external view returns (bytes32[] memory meterIds, uint32[] memory accounts) {
-        Clearing storage c = _clearing(s, feeder, lot);
-        bytes memory charter = CodeStore.read(s.charters[(uint256(s.feeders[feeder].number) << 16) | c.charter].code);
+        (, bytes memory charter) = _clearing(s, feeder, lot);
         if (stage == Stage.Consumers) return charter.consumersAt(0, charter.consumers());
-        uint256 count = stage == Stage.Distributor ? 1 : charter.plants();
-        meterIds = new bytes32[](count);
-        accounts = new uint32[](count);
-        if (stage == Stage.Distributor) (accounts[0], meterIds[0]) = charter.distributor();
-        else for (uint256 i = 0; i < count; ++i) (meterIds[i], accounts[i], ) = charter.plantAt(i);
+        if (stage == Stage.Plant) return charter.plantsAt(0, charter.plants());
+        meterIds = new bytes32[](1);
+        accounts = new uint32[](1);
+        (accounts[0], meterIds[0]) = charter.distributor();
     }
 
     function _number(MarketState storage s, bytes32 feeder) private view returns (uint256 number) {
@@ -86,8 +88,14 @@ library MarketViews {
         if (number == 0) revert IMarketErrors.UnknownFeeder(feeder);
     }
 
-    function _clearing(MarketState storage s, bytes32 feeder, uint64 lot) private view returns (Clearing storage c) {
-        c = s.clearings[(_number(s, feeder) << 40) | lot];
-        if (lot > type(uint40).max || c.lots == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+    function _clearing(
+        MarketState storage s,
+        bytes32 feeder,
+        uint64 lot
+    ) private view returns (ClearingHead head, bytes memory charter) {
+        uint256 number = _number(s, feeder);
+        head = s.clearings[(number << 40) | lot].head;
+        if (lot > type(uint40).max || head.lots() == 0) revert IMarketErrors.UnknownClearing(feeder, lot);
+        charter = CodeStore.read(s.charters[(number << 24) | head.charter()].code);
     }
 }

@@ -115,10 +115,10 @@ library Participation {
         (uint256 index, uint256 high) = (f.charter, f.charters - 1);
         while (index < high) {
             uint256 middle = (index + high + 1) / 2;
-            if (s.charters[(number << 16) | middle].fromLot > now_) high = middle - 1;
+            if (s.charters[(number << 24) | middle].fromLot > now_) high = middle - 1;
             else index = middle;
         }
-        bytes memory charter = CodeStore.read(s.charters[(number << 16) | index].code);
+        bytes memory charter = CodeStore.read(s.charters[(number << 24) | index].code);
         if (a.endLot != 0 && a.endLot <= now_) {
             if (a.word.cursor() + 1 >= a.endLot) return 0;
             if (block.timestamp > a.endLot * lotSeconds + charter.terms().abandonSeconds) return 0;

@@ -6,7 +6,7 @@ import {CodeStore} from "./CodeStore.sol";
 import {LotLanes} from "./LotLanes.sol";
 
 /// @title A clearing's prices, one a lot
-/// @notice One stands beside the clearing's sums, up to four in a slot of their own; more become code, each with as many bytes as the highest needs, so that
+/// @notice One stands with the clearing's sums, up to four in a slot of their own; more become code, each with as many bytes as the highest needs, so that
 /// consumers' pages read them at 3 gas a word and a day of household prices takes 1,728 bytes.
 library PriceList {
     uint256 internal constant INLINE = 4;
@@ -14,16 +14,23 @@ library PriceList {
     /// @param prices wei per kWh, below 2^64, oldest first
     function write(uint256[] memory prices) internal returns (uint256 packed) {
         uint256 lots = prices.length;
-        uint256 highest = 0;
-        unchecked {
-            for (uint256 i = 0; i < lots; ++i) {
-                if (lots <= INLINE) packed |= prices[i] << (64 * i);
-                if (prices[i] > highest) highest = prices[i];
+        if (lots <= INLINE) {
+            for (uint256 i = 0; i < lots; ++i) packed |= prices[i] << (64 * i);
+            return packed;
+        }
+        uint256 all = 0; // no price is longer than all of them or-ed
+        assembly ("memory-safe") {
+            let from := add(prices, 32)
+            for {
+                let end := add(from, shl(5, lots))
+            } lt(from, end) {
+                from := add(from, 32)
+            } {
+                all := or(all, mload(from))
             }
         }
-        if (lots <= INLINE) return packed;
         uint256 width = 1;
-        while (highest >> (8 * width) != 0) ++width;
+        while (all >> (8 * width) != 0) ++width;
         bytes memory code = new bytes(lots * width);
         assembly ("memory-safe") {
             let from := add(prices, 32)
@@ -45,10 +52,10 @@ library PriceList {
 
     /// @notice All prices, oldest first.
     function read(Clearing storage c) internal view returns (uint256[] memory prices) {
-        uint256 lots = c.lots;
+        uint256 lots = c.head.lots();
         prices = new uint256[](lots);
         if (lots == 1) {
-            prices[0] = c.price;
+            prices[0] = c.head.price();
             return prices;
         }
         uint256 packed = c.prices;
@@ -76,7 +83,7 @@ library PriceList {
 
     /// @notice The prices as LotLanes.bill takes them: differences, in groups of five. Twin of LotLanes.table(read(c)).
     function table(Clearing storage c) internal view returns (uint256[] memory q) {
-        uint256 lots = c.lots;
+        uint256 lots = c.head.lots();
         if (lots <= INLINE) return LotLanes.table(read(c));
         uint256 packed = c.prices;
         q = new uint256[](((lots + 4) / 5) * 5);

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,9 @@ import type { HardhatEthers } from "@nomicfoundation/hardhat-ethers/types";
 import { type BaseContract, ContractFactory, type InterfaceAbi } from "ethers";
 import config from "../../hardhat.config.ts";
 
-const solc: { compile(input: string): string } = createRequire(import.meta.url)("solc");
+const solc: { compile(input: string, callbacks: { import(path: string): object }): string } = createRequire(
+  import.meta.url,
+)("solc");
 const { compilers } = config.solidity as { compilers: { version: string; settings: object }[] };
 const ours = compilers.find(({ version }) => version === "0.8.34")!;
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -16,27 +18,34 @@ export interface Built {
   evm: { bytecode: { object: string } };
 }
 
+/** What a source imports: ours, or a package's. */
+function found(path: string): { contents: string } | { error: string } {
+  const file = [join(root, path), join(root, "../node_modules", path)].find((one) => existsSync(one));
+  return file === undefined ? { error: `no ${path}` } : { contents: readFileSync(file, "utf8") };
+}
+
 /**
- * Compiles a few sources by themselves, with the market's compiler and settings: for libraries, whose tests then need
+ * Compiles one source and what it imports, with the market's compiler and settings: for libraries, whose tests then need
  * nothing else to be built.
- * @param sources paths below `contracts/`, what they import included; the contracts of the first are returned
+ * @param source a path below `contracts/`, whose contracts are returned
  */
-export function build(sources: readonly [string, ...string[]]): Record<string, Built> {
+export function build(source: string): Record<string, Built> {
   const output = JSON.parse(
     solc.compile(
       JSON.stringify({
         language: "Solidity",
-        sources: Object.fromEntries(sources.map((path) => [path, { content: readFileSync(join(root, path), "utf8") }])),
+        sources: { [source]: { content: readFileSync(join(root, source), "utf8") } },
         settings: {
           ...ours.settings,
-          outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
+          outputSelection: { [source]: { "*": ["abi", "evm.bytecode.object"] } },
         },
       }),
+      { import: found },
     ),
   );
   const complaints = (output.errors ?? []).map((error: { formattedMessage: string }) => error.formattedMessage);
   if (complaints.length > 0) throw new Error(complaints.join("\n"));
-  return output.contracts[sources[0]];
+  return output.contracts[source];
 }
 
 export interface EmptyChain {

@@ -3,7 +3,8 @@
  *
  * Our adapter answering a cached lot, Chainlink's adapter framework serving a cached value of the same size, plain
  * Express and bare node:http returning the same bytes: one machine, one client, 50 connections, three interleaved
- * rounds. Installs what it compares with in its own folder the first time. --write puts the table in the adapter's README.
+ * rounds. The aims: twice the framework, half of bare node:http, a p99 no worse than the framework's, 120 MB; exit code 1
+ * when one is missed. Installs what it compares with in its own folder the first time. --write puts the table in the adapter's README.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -123,6 +124,17 @@ try {
       of(size, adapter, "memory").toFixed(0),
     ]);
   }
+  const missed = SIZES.flatMap((size) => {
+    const [ours, framework, , bare] = servers.map((server) => of(size, server, "perSecond"));
+    return [
+      ours! < 2 * framework! && `${size}: less than twice the framework`,
+      ours! < 0.5 * bare! && `${size}: less than half of bare node:http`,
+      of(size, adapter, "p99") > of(size, servers[1]!, "p99") && `${size}: a later p99 than the framework's`,
+      of(size, adapter, "memory") > 120 && `${size}: more than 120 MB`,
+    ].filter((what) => what !== false);
+  });
+  process.stderr.write(missed.length === 0 ? "all aims hold\n" : `aims missed: ${missed.join("; ")}\n`);
+  if (missed.length > 0) process.exitCode = 1;
   const how = `On ${before}; 50 connections, medians of ${ROUNDS} interleaved rounds of ${seconds} s:`;
   publish("bench", `${how}\n\n${table(rows)}\n\n${table(ratios)}`);
 } finally {

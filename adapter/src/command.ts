@@ -1,0 +1,56 @@
+import { BijuliError, ExitCode, explain, loadSettings, SettingsError, settingsHelp } from "@bijuli/protocol";
+import pino from "pino";
+import { startAdapter } from "./adapter.ts";
+import { ADAPTER_SETTINGS, type AdapterSettings } from "./settings.ts";
+
+const HELP = `bijuli adapter: a Chainlink external adapter for the signed readings of meters
+
+  npx bijuli adapter
+
+It takes no arguments; the environment configures it:
+
+${settingsHelp(ADAPTER_SETTINGS)}
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 bad configuration (nothing was started).
+`;
+
+/** What clients that keep their connection without asking have, at the end, to learn of it by an answer. */
+const LINGER_MS = 1000;
+
+/** Runs the adapter until it is told to stop; returns the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(HELP);
+    return ExitCode.OK;
+  }
+  if (args.length > 0) {
+    process.stderr.write(`adapter: unknown argument ${args[0]}; it takes none (--help lists its settings)\n`);
+    return ExitCode.USAGE;
+  }
+  let settings: AdapterSettings;
+  try {
+    settings = loadSettings(ADAPTER_SETTINGS);
+    const log = pino({ level: settings.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
+    const adapter = await startAdapter(settings, { log });
+    await new Promise<void>((resolve) => {
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+    });
+    await adapter.close(LINGER_MS);
+    return ExitCode.OK;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (error instanceof SettingsError) {
+      for (const problem of error.problems) process.stderr.write(`adapter: ${problem}\n`);
+      return ExitCode.USAGE;
+    }
+    if (code === "EADDRINUSE" || code === "EACCES" || code === "EADDRNOTAVAIL") {
+      const { address, port } = error as { address?: string; port?: number };
+      const why = { EADDRINUSE: "is in use", EACCES: "may not be used", EADDRNOTAVAIL: "is not this machine's" }[code];
+      process.stderr.write(`adapter: EA_HOST and EA_PORT: ${address}:${port} ${why}\n`);
+      return ExitCode.USAGE;
+    }
+    process.stderr.write(`adapter: ${explain(error)}\n`);
+    // What the adapter itself refuses before it listens is its configuration.
+    return error instanceof BijuliError ? ExitCode.USAGE : ExitCode.FATAL;
+  }
+}

@@ -219,6 +219,19 @@ describe("the demo's page", { skip: missing, timeout: 600_000 }, () => {
     assert.equal(await page.title(), "Alarms · Bijuli");
   });
 
+  test("the switches can be thrown by the page itself and by nobody else", async () => {
+    const post = async (headers: Record<string, string>) => {
+      const body = JSON.stringify({ switch: "node", running: false });
+      const all = { "content-type": "application/json", ...headers };
+      return (await fetch(new URL("api/demo", base), { method: "POST", headers: all, body })).status;
+    };
+    assert.equal(await post({}), 403);
+    assert.equal(await post({ "x-bijuli-switch": "1", origin: "http://elsewhere.example" }), 403);
+    assert.equal(await post({ "x-bijuli-switch": "1", "sec-fetch-site": "cross-site" }), 403);
+    const state = (await (await fetch(new URL("api/demo", base))).json()) as { node: { running: boolean } };
+    assert.equal(state.node.running, true);
+  });
+
   test("nothing was complained of, and nothing was asked of anyone else", () => {
     assert.deepEqual(desktop.complaints, []);
   });

@@ -1,9 +1,11 @@
-import type { ClearingJson } from "../../server/shapes.ts";
+import { useState } from "preact/hooks";
+import type { ClearingJson, LotJson } from "../../server/shapes.ts";
+import { useApi } from "../api.ts";
 import { lotBegin, useShared } from "../context.ts";
 import { clockTime, dateTime, kWh, percent, price } from "../format.ts";
 import { More } from "../more.tsx";
 import { usePages } from "../pages.ts";
-import { Hash, Tag, Time, Title, Waiting } from "../pieces.tsx";
+import { Hash, LotLink, Table, Tag, Time, Title, Waiting } from "../pieces.tsx";
 import { link } from "../router.ts";
 
 /** The clearings of a feeder as a time line: where each stands, when it got there, and by which transaction. */
@@ -72,6 +74,7 @@ function Clearing({ feeder, clearing }: { feeder: string; clearing: ClearingJson
             {clearing.deferred > 0 && <Tag tone="plain">{clearing.deferred} deferred</Tag>}
           </p>
         )}
+        {lot && lots > 1 && <Within feeder={feeder} clearing={clearing} />}
         <ol class="steps" aria-label="Stages">
           {steps.map(({ name, at, txs, done }, i) => (
             <li key={name} class={done ? "done" : i === next ? "next" : ""}>
@@ -89,5 +92,78 @@ function Clearing({ feeder, clearing }: { feeder: string; clearing: ClearingJson
         </ol>
       </article>
     </li>
+  );
+}
+
+/** What one answer of the API holds; a clearing of a week asks a few times. */
+const AT_ONCE = 200;
+
+/** The lots of a clearing that has several: each was priced by its own loss. */
+function Within({ feeder, clearing }: { feeder: string; clearing: ClearingJson }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details open={open} onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+      <summary>Its {clearing.lots} lots, each with its own price</summary>
+      {open && <LotTable feeder={feeder} clearing={clearing} />}
+    </details>
+  );
+}
+
+function LotTable({ feeder, clearing: { last, lots } }: { feeder: string; clearing: ClearingJson }) {
+  const [pages, setPages] = useState(1);
+  const starts = Array.from({ length: Math.min(pages, Math.ceil(lots / AT_ONCE)) }, (_, page) => page * AT_ONCE);
+  return (
+    <Table caption="Newest first" head={["Lot", "Sent ›", "Delivered ›", "Loss ›", "Price ›"]}>
+      {starts.map((start) => (
+        <Rows
+          key={start}
+          feeder={feeder}
+          before={BigInt(last) + 1n - BigInt(start)}
+          count={Math.min(AT_ONCE, lots - start)}
+        />
+      ))}
+      {pages * AT_ONCE < lots && (
+        <tr>
+          <td colSpan={5} class="more">
+            <button type="button" onClick={() => setPages(pages + 1)}>
+              The {Math.min(AT_ONCE, lots - pages * AT_ONCE)} before
+            </button>
+          </td>
+        </tr>
+      )}
+    </Table>
+  );
+}
+
+function Rows({ feeder, before, count }: { feeder: string; before: bigint; count: number }) {
+  const { data, error } = useApi<{ items: LotJson[] }>(
+    `./api/feeders/${feeder}/lots?before=${before}&limit=${count}`,
+    false,
+  );
+  if (data === undefined) {
+    return (
+      <tr>
+        <td colSpan={5}>
+          <Waiting error={error} what="the lots" />
+        </td>
+      </tr>
+    );
+  }
+  return (
+    <>
+      {data.items.map((lot) => (
+        <tr key={lot.lot}>
+          <th scope="row">
+            <LotLink feeder={feeder} lot={lot.lot} />
+          </th>
+          <td class="number">{kWh(lot.sent)}</td>
+          <td class="number">{kWh(lot.delivered)}</td>
+          <td class="number">
+            {percent(lot.actualLoss)} {lot.excessLoss !== "0" && <Tag tone="poor">penalty</Tag>}
+          </td>
+          <td class="number">{price(lot.price)}</td>
+        </tr>
+      ))}
+    </>
   );
 }

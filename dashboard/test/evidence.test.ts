@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { gunzipSync } from "node:zlib";
+import { Ledger } from "@bijuli/dashboard/ledger";
 import { encodeEnergies, type Hex, MISSING_RECORD } from "@bijuli/protocol";
 import { concat } from "ethers";
 import {
@@ -44,14 +45,46 @@ describe("bills of feeders to which everything happens", () => {
     feeders.push(
       await world.feeder({ name: "batched", plants, consumers: 3, deposit: 10n ** 13n, terms: { lotsPerClearing: 6 } }),
     );
+    const swapped = await world.feeder({ name: "swapped", plants, consumers: 2 });
+    const swaps = [await swap(swapped.plants[0]!), await swap(swapped.consumers[0]!)];
     const random = new Random("evidence");
     for (const feeder of feeders) await run(feeder, random);
+    feeders.push(swapped);
+    await runSwapped(swapped, swaps);
   });
   after(() => {
     rmSync(folder, { recursive: true });
     node.close();
     return world.close();
   });
+
+  /** Another meter takes the place of a member's from the third lot on. */
+  async function swap(member: Member): Promise<() => void> {
+    const meter = world.meter(`${member.meter.serial}, the new one`, 77n);
+    await world.register(meter);
+    await world.send(world.market.replaceMeter!(member.account, meter.meterId, FIRST_LOT + 2n));
+    return () => {
+      member.meter = meter;
+    };
+  }
+
+  /** Four lots; the plant's old meter never reads the second, nor does the consumer's. */
+  async function runSwapped(f: TestFeeder, swaps: (() => void)[]): Promise<void> {
+    for (let lot = FIRST_LOT; lot < FIRST_LOT + 4n; lot++) {
+      if (lot === FIRST_LOT + 2n) for (const act of swaps) act();
+      f.measure(lot, [1_000_000n, 500_000n], 1_400_000n, [600_000n, 700_000n]);
+      await f.open(lot);
+      if (lot === FIRST_LOT + 1n) {
+        await world.send(world.market.estimate!(f.id, lot, PLANT, 0, encodeEnergies([900_000n])));
+        await f.submit(PLANT, lot, f.records(PLANT, lot, 1, 1, 1), 1);
+      } else {
+        await f.submit(PLANT, lot, f.records(PLANT, lot, 1));
+      }
+      await f.submit(DISTRIBUTOR, lot, f.records(DISTRIBUTOR, lot, 1));
+      const first = lot === FIRST_LOT + 1n ? (MISSING_RECORD as Hex) : f.records(CONSUMERS, lot, 1, 0, 1);
+      await f.submit(CONSUMERS, lot, concat([first, f.records(CONSUMERS, lot, 1, 1)]) as Hex);
+    }
+  }
 
   async function run(f: TestFeeder, random: Random): Promise<void> {
     const step = f.terms.lotsPerClearing;
@@ -147,6 +180,46 @@ describe("bills of feeders to which everything happens", () => {
       if (deep) for (let k = 0; k < 4; k++) await check(feeders[f]!, feeders[f]!.distributor, k, k);
     });
   }
+
+  test("meters that took another's place: what the old ones never read is lost, and nothing is billed twice", async () => {
+    const swapped = feeders[2]!;
+    const { consumers, plants: sending, distributor } = swapped;
+    const used = await check(swapped, consumers[0]!, 0, 3);
+    assert.deepEqual(
+      used.lots.map(({ consumers: parts }) => parts.map(({ energy }) => energy)),
+      [[600_000n], [], [600_000n], [600_000n]],
+    );
+    assert.equal(new Set(used.lots.flatMap(({ consumers: parts }) => parts.map(({ meterId }) => meterId))).size, 2);
+    assert.equal(used.totals.energy, 1_800_000n);
+    const sent = await check(swapped, sending[0]!, 0, 3);
+    assert.deepEqual(
+      sent.lots.map(({ plants: parts }) => parts[0]!.energy),
+      [1_000_000n, 900_000n, 1_000_000n, 1_000_000n],
+    );
+    await check(swapped, consumers[0]!, 3, 3);
+    await check(swapped, distributor, 0, 3);
+  });
+
+  test("the ledger makes of the same events what the chain holds", async () => {
+    const ledger = new Ledger({ lotSeconds: 300 });
+    const { provider } = world.chain.ethers;
+    const logs = await provider.getLogs({ fromBlock: 0, address: [world.book.market, world.book.registry] });
+    const statements = await ledger.apply(
+      logs.map(({ address, topics, data, transactionHash }) => ({
+        address: address as Hex,
+        topics: topics as Hex[],
+        data: data as Hex,
+        transactionHash: transactionHash as Hex,
+        input: async () => (await provider.getTransaction(transactionHash))!.data as Hex,
+      })),
+    );
+    assert.ok(statements.some(({ name }) => name === "swapped"));
+    for (const feeder of feeders) {
+      for (const { account, meter } of [...feeder.plants, feeder.distributor, ...feeder.consumers]) {
+        assert.equal(ledger.accounts.balanceOf(Number(account)), await world.market.balanceOf!(account), meter.serial);
+      }
+    }
+  });
 
   test("what is not cleared yet, and who is nobody, is said", async () => {
     const [feeder] = feeders as [TestFeeder];

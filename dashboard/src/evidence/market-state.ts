@@ -119,26 +119,26 @@ export class MarketReader {
     return bitsOf(await this.#word(block, mapped(feeder, FEEDERS), `feeder ${feeder} at block ${block}`), 40, 40);
   }
 
-  /** @returns undefined where no clearing ends with that lot */
+  /** A settled clearing, by its last lot: a word of ClearingHead.sol, and its prices where it has several lots. */
   async clearing(block: number, feederNumber: bigint, last: bigint): Promise<ProvenClearing> {
     const what = `the clearing that ends with lot ${last}`;
     const slot = mapped((feederNumber << 40n) | last, CLEARINGS);
     const head = await this.#word(block, slot, what);
-    const lots = Number(bitsOf(head, 40, 16));
+    const lots = bitsOf(head, 0, 1) === 1n ? 1 : Number(bitsOf(head, 224, 11));
     if (lots === 0) throw new DoesNotHold(`no clearing ends with lot ${last}`);
-    const stage = bitsOf(head, 72, 8);
+    const stage = bitsOf(head, 1, 2);
     if (stage < 2n) throw new DoesNotHold(`the clearing that ends with lot ${last} has no prices yet`);
     return {
-      first: bitsOf(head, 0, 40),
+      first: last - BigInt(lots - 1),
       last,
-      charter: Number(bitsOf(head, 56, 16)),
+      charter: Number(bitsOf(head, 4, 22)),
       closed: stage === 3n,
-      estimated: bitsOf(head, 80, 8) === 1n,
-      corrected: Number(bitsOf(head, 88, 16)),
+      estimated: bitsOf(head, 3, 1) === 1n,
+      corrected: Number(bitsOf(head, 78, lots === 1 ? 1 : 11)),
       prices:
         lots === 1
-          ? [bitsOf(await this.#word(block, slot + 1n, what), 160, 64)]
-          : await this.#prices(block, await this.#word(block, slot + 2n, what), lots, what),
+          ? [bitsOf(head, 192, 64)]
+          : await this.#prices(block, await this.#word(block, slot + 1n, what), lots, what),
     };
   }
 
@@ -153,7 +153,7 @@ export class MarketReader {
   /** A charter's code and the first lot that it holds for. */
   async charter(block: number, feederNumber: bigint, index: number): Promise<{ code: Hex; fromLot: bigint }> {
     const what = `charter ${index}`;
-    const word = await this.#word(block, mapped((feederNumber << 16n) | BigInt(index), CHARTERS), what);
+    const word = await this.#word(block, mapped((feederNumber << 24n) | BigInt(index), CHARTERS), what);
     return { code: await this.#chain.code(block, addressOf(word), what), fromLot: bitsOf(word, 160, 40) };
   }
 

@@ -101,6 +101,7 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
       adapter: neighbours.hasAdapter,
       demo: demo !== undefined,
       unaccountedAlarmBps: settings.UNACCOUNTED_ALARM_BPS,
+      contradictions: neighbours.contradictions,
     });
     const bills = new Bills(rpc, contracts.registry);
     const app = buildApp({

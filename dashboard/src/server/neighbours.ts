@@ -29,6 +29,8 @@ export class Neighbours {
   readonly #adapter: { url: string; token: string | undefined } | undefined;
   readonly #kept = new Map<string, { at: number; answer: Promise<unknown> }>();
   readonly problems = new Map<string, string>();
+  /** Pairs of readings that contradict each other, which the adapter has seen and keeps as evidence. */
+  contradictions = 0;
 
   constructor(options: {
     nodeUrl: string | undefined;
@@ -62,7 +64,12 @@ export class Neighbours {
 
   /** The adapter's view of its meters, by meter id. */
   async readers(): Promise<Map<string, { serial: string; reader: NonNullable<MeterJson["reader"]> }>> {
-    const status = await this.#ask<{ meters: AdapterMeter[] }>("adapter", this.#adapter, "/status");
+    const status = await this.#ask<{ meters: AdapterMeter[]; contradictions?: number }>(
+      "adapter",
+      this.#adapter,
+      "/status",
+    );
+    if (status !== undefined) this.contradictions = status.contradictions ?? 0;
     const readers = new Map<string, { serial: string; reader: NonNullable<MeterJson["reader"]> }>();
     for (const { serial, meterId, newestLot, fresh, circuit, lastError } of status?.meters ?? []) {
       // An adapter could call a meter what it likes; the id is the serial's hash.

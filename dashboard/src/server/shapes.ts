@@ -20,6 +20,8 @@ export interface StatusJson {
   adapter: boolean;
   demo: boolean;
   unaccountedAlarmBps: number;
+  /** Pairs of contradicting readings that the adapter keeps; proven on chain or not. */
+  contradictions: number;
 }
 
 export interface TermsJson {

@@ -23,6 +23,13 @@ export function Alarms() {
       >
         Alarms{feeder ? ` of ${feeder.name}` : ""}
       </Title>
+      {status.contradictions > 0 && (
+        <p class="problem" role="alert">
+          The adapter holds {status.contradictions} {status.contradictions === 1 ? "pair" : "pairs"} of readings that
+          one key signed and that cannot both be true. Its /evidence has the call that proves it on chain; anyone may
+          make it.
+        </p>
+      )}
       <div class="choices row">
         <label>
           From{" "}

@@ -151,6 +151,7 @@ describe("requests of the real Operator on a real chain", () => {
     await scene.request("later", "at once", 1, { jobId: LATER });
     const waiting = await scene.cause("later", /task fetch: waits for the answer of bridge words/);
     assert.equal(waiting.state, "pending");
+    await until("the other to be built", async () => (await scene.runs("later")).some((run) => run.state === "ready"));
     await scene.restart();
     await scene.cause("later", /waits for the answer/);
     assert.equal(asked().length, 2, "who said pending is not asked again");

@@ -107,6 +107,17 @@ const broken: [what: string, change: (text: string) => string, line: number, fie
     /task ds, retries/,
     /not a whole number/,
   ],
+  [
+    "a task that wants a transaction's receipt",
+    (text) =>
+      text.replace(
+        "    ds -> ds_parse -> ds_multiply\n",
+        '    tx [type="ethtx" to="0x613a38AC1659769640aaE063C651F48E0250454C" data="0x" minConfirmations=2]\n    ds -> ds_parse -> tx -> ds_multiply\n',
+      ),
+    13,
+    /task tx, ethtx/,
+    /they need minConfirmations=0/,
+  ],
   ["a bad mode", (text) => `${text}[ordering]\nmode = "loose"\n`, 16, /ordering.mode/, /pipelined/],
   ["an unknown ordering key", (text) => `${text}[ordering]\nmax_hold = "1m"\n`, 16, /ordering.max_hold/, /not a key/],
   [

@@ -49,13 +49,13 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
     for (const name of behaviour.required ?? []) {
       if ((node.attributes[name] ?? "").trim() === "") throw new SpecError(node.line, field(name), "missing");
     }
+    const inputs = graph.edges.filter(([, to]) => to === node.id).map(([from]) => from);
+    const outputs = graph.edges.filter(([from]) => from === node.id).map(([, to]) => to);
     try {
-      behaviour.check?.(node.attributes);
+      behaviour.check?.(node.attributes, outputs);
     } catch (cause) {
       throw new SpecError(node.line, field(type), cause instanceof Error ? cause.message : String(cause), cause);
     }
-    const inputs = graph.edges.filter(([, to]) => to === node.id).map(([from]) => from);
-    const outputs = graph.edges.filter(([from]) => from === node.id).map(([, to]) => to);
     const limits = behaviour.inputs;
     if (limits !== undefined && inputs.length > limits.max) {
       throw new SpecError(node.line, field("inputs"), `${type} takes at most ${limits.max}, here are ${inputs.length}`);

@@ -70,8 +70,8 @@ export interface TaskRun {
 export interface TaskType {
   attributes: readonly string[];
   required?: readonly string[];
-  /** Looks at a spec's attributes when it is loaded; throws what is wrong with one. */
-  check?(attributes: Readonly<Record<string, string>>): void;
+  /** Looks at a spec's attributes, and at the tasks behind it, when it is loaded; throws what is wrong with one. */
+  check?(attributes: Readonly<Record<string, string>>, outputs: readonly string[]): void;
   /** How many inputs it takes. */
   inputs?: { min: number; max: number };
   run(task: TaskRun): Value | Promise<Value>;

@@ -6,6 +6,9 @@ import { noFailedInputs } from "./inputs.ts";
 /**
  * `ethtx`: asks for a transaction (task.eth_tx.go). It is not sent here: ordered delivery takes it, so that callbacks leave
  * in the order of their requests however fast their adapters were.
+ *
+ * minConfirmations: the run is at an end when so many blocks hold its delivery; the transaction's own is the first.
+ * failOnRevert: with minConfirmations above 0, a revert ends the run.
  */
 export const ethTx: TaskType = {
   attributes: [
@@ -21,6 +24,10 @@ export const ethTx: TaskType = {
     "forwardingAllowed",
   ],
   required: ["to", "data"],
+  check({ minConfirmations = "" }, outputs) {
+    if (outputs.length === 0 || minConfirmations.trim() === "0") return;
+    throw badInput("tasks after it would get its receipt, which is not supported: they need minConfirmations=0");
+  },
   run({ attributes, variables, inputs, context }) {
     noFailedInputs(inputs);
     const given = (name: string) => [variable(attributes[name], variables), text(attributes[name])];

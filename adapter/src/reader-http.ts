@@ -39,13 +39,13 @@ export function guardedLookup(lookup: LookupFunction): LookupFunction {
     lookup(hostname, { ...options, all: true }, (error, found) => {
       if (error !== null) return callback(error, "");
       const all = found as LookupAddress[];
-      const bad = all.find(({ address, family }) => NOWHERE.check(address, family === 6 ? "ipv6" : "ipv4"));
-      if (bad !== undefined) {
-        const why = `${hostname} leads to ${bad.address}, where no reader is asked`;
+      const usable = all.filter(({ address, family }) => !NOWHERE.check(address, family === 6 ? "ipv6" : "ipv4"));
+      if (usable.length === 0) {
+        const why = `${hostname} leads to ${all[0]?.address}, where no reader is asked`;
         return callback(Object.assign(new Error(why), { code: why }), "");
       }
-      if (options.all === true) callback(null, all);
-      else callback(null, all[0]!.address, all[0]!.family);
+      if (options.all === true) callback(null, usable);
+      else callback(null, usable[0]!.address, usable[0]!.family);
     });
 }
 

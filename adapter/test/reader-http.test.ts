@@ -37,19 +37,24 @@ describe("where a reader's name leads", () => {
     http.get(`http://reader.test:${port}/readings/1`, { token: "s3cr3t", maxBytes: 100, timeoutMs: 500 });
 
   for (const address of ["169.254.169.254", "0.0.0.0", "fe80::1", "fd00:ec2::254", "::", "::ffff:169.254.169.254"]) {
-    test(`not to ${address}, be it the only one or one of several`, async () => {
-      for (const addresses of [[address], ["127.0.0.1", address]]) {
-        const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo(addresses) });
-        await assert.rejects(get(http), (error: Error) => {
-          assert.ok(error instanceof ReaderFault);
-          assert.match(error.message, /reader\.test leads to .*, where no reader is asked/);
-          return true;
-        });
-        http.close();
-      }
+    test(`not to ${address}`, async () => {
+      const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo([address]) });
+      await assert.rejects(get(http), (error: Error) => {
+        assert.ok(error instanceof ReaderFault);
+        assert.match(error.message, /reader\.test leads to .*, where no reader is asked/);
+        return true;
+      });
+      http.close();
       assert.deepEqual(asked, []);
     });
   }
+
+  test("of several addresses only to those where a reader can be", async () => {
+    const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo(["169.254.169.254", "127.0.0.1", "fe80::1"]) });
+    assert.equal((await get(http)).status, 200);
+    assert.equal(asked.splice(0).length, 1);
+    http.close();
+  });
 
   test("to a reader's address it does; when it leads elsewhere later, it is not followed", async () => {
     const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo(["127.0.0.1"], ["169.254.169.254"]) });

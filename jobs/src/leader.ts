@@ -28,6 +28,8 @@ const PRUNE_EVERY_MS = 3_600_000;
 const QUIET_MS = 120_000;
 /** Parts of a log range that is read once, at a start. */
 const LONG_RANGE = 10_000;
+/** How far back a start looks for requests that nobody serves: what is older was given up by all. */
+const RECENT_BLOCKS = 5_000;
 
 export interface LeaderParts {
   settings: NodeSettings;
@@ -188,7 +190,8 @@ export class Leader {
       for (const feeder of await knownFeeders(rpc, market, range)) opener.discovered(feeder);
     }
     if (silence !== undefined) {
-      for (const log of await logsOver(rpc, silence.filter, range)) silence.requested(log);
+      const recent = { ...range, from: Math.max(range.from, to - RECENT_BLOCKS) };
+      for (const log of await logsOver(rpc, silence.filter, recent)) silence.requested(log);
     }
   }
 

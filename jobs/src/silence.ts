@@ -52,6 +52,9 @@ interface Asked {
 
 export const REPEAT = "repeat";
 
+/** How many are looked at with one block. */
+const AT_ONCE = 50;
+
 /** Nobody's address: it has no LINK, so that what succeeds from it is paid by the feeder. */
 const NOBODY = "0x000000000000000000000000000000000000dEaD";
 /** The market says so when a page is done, or gone. */
@@ -138,7 +141,7 @@ export class Silence {
         !sent && restsUntil <= now && (notBefore === undefined || notBefore <= head.timestamp),
     );
     if (due.length === 0) return;
-    this.#running = Promise.all(due.map((asked) => this.#heal(asked)))
+    this.#running = Promise.all(due.slice(0, AT_ONCE).map((asked) => this.#heal(asked)))
       .then(() => {})
       .finally(() => {
         this.#running = undefined;

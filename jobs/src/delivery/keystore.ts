@@ -1,8 +1,16 @@
+import { scryptSync as nativeScrypt } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BijuliError, explain, type Hex } from "@bijuli/protocol";
+import { scryptSync } from "ethers/crypto";
 import { decryptKeystoreJsonSync, encryptKeystoreJsonSync, Wallet } from "ethers/wallet";
 import { type SendingKey, sendingKey } from "./keys.ts";
+
+// Node's own scrypt takes a tenth of the time of the one in JavaScript.
+scryptSync.register((password, salt, N, r, p, length) => {
+  const maxmem = 256 * N * r;
+  return `0x${nativeScrypt(password, salt, length, { N, r, p, maxmem }).toString("hex")}`;
+});
 
 /*
  * A folder of Web3 Secret Storage files (version 3, scrypt), one a key, named by address: what geth and a Chainlink node

@@ -38,7 +38,8 @@ export const readerSettings = defineSettings({
   READER_STORE: { schema: from.text, description: "path of the SQLite store; it must outlive the process" },
   READER_SOURCE: {
     schema: from.text,
-    description: "what measures: ina219|ina226|ina228|ads1115|modbus:{…}, replay:FILE.csv or simulate:{…}",
+    description:
+      "what measures: ina219:{…}, ina226:{…}, ina228:{…}, ads1115:{…}, modbus:{…}, replay:FILE.csv or simulate:{…}",
   },
   READER_HOST: {
     schema: from.text,

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Quality } from "@bijuli/protocol";
+import { keepFinding, storedFindings } from "../src/findings.ts";
 import { LiveSource } from "../src/liveSource.ts";
 import { FEMTOJOULES_PER_UNIT } from "../src/measurement.ts";
 import { type Finding, findingText, findingToJson, Reconciler } from "../src/reconciler.ts";
 import { type Counters, type Sensor, SensorFault, type SensorSample } from "../src/sensor.ts";
+import { Store } from "../src/store.ts";
+import { tempFolder } from "./bench.ts";
 import { BenchTimebase, S } from "./liveBench.ts";
 
 const STEP = 16n * 10n ** 12n;
@@ -155,6 +159,41 @@ test("an outage of the reader is a gap like any other: the checkpoint keeps what
   const third = live(timebase, sensor, second.source.checkpoint());
   await run(sensor, third.source, 2);
   assert.deepEqual(third.findings, []);
+});
+
+test("the store keeps what was found, a lasting difference once a lot, and not without end", (t) => {
+  const store = Store.open(join(tempFolder(t), "store.db"));
+  t.after(() => store.close());
+  const gap: Finding = {
+    kind: "gap",
+    counted: 10n ** 18n,
+    integrated: 0n,
+    energy: 10n ** 18n,
+    charge: -5n * 10n ** 15n,
+  };
+  const differs: Finding = { kind: "disagrees", counted: 2n * 10n ** 18n, integrated: 10n ** 18n, energy: 10n ** 18n };
+  keepFinding(store, gap, { timeMs: 0, lot: undefined });
+  for (let minute = 0; minute < 10; minute++)
+    keepFinding(store, differs, { timeMs: minute * 60_000, lot: BigInt(minute) / 5n });
+  assert.deepEqual(storedFindings(store)[0], {
+    time: "1970-01-01T00:00:00.000Z",
+    lot: null,
+    counter: "gap",
+    countedUnits: "2777",
+    integratedUnits: "0",
+    differenceUnits: "2777",
+    differenceAmpereSeconds: -5,
+  });
+  assert.deepEqual(
+    storedFindings(store).map(({ time, lot }) => [time.slice(14, 16), lot]),
+    [
+      ["00", null],
+      ["04", "0"],
+      ["09", "1"],
+    ],
+  );
+  for (let lot = 2n; lot < 300n; lot++) keepFinding(store, differs, { timeMs: 0, lot });
+  assert.equal(storedFindings(store).length, 200);
 });
 
 test("a meter's two counters are compared each for itself, within what they resolve", () => {

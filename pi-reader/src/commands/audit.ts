@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, formatKWh } from "@bijuli/protocol";
 import { type AuditIdentity, audit as auditLots } from "../audit.ts";
 import { parseExport, storedLots, storeIdentity } from "../exportFile.ts";
+import { storedFindings } from "../findings.ts";
 import { type ClosedLot, Store } from "../store.ts";
 import { type Command, usageError } from "./command.ts";
 import { lotOption } from "./export.ts";
@@ -11,7 +12,7 @@ export const audit: Command = {
   help: `audit [--export FILE]… [--store FILE] [--from LOT] [--to LOT]: checks a meter's lots offline
 
 Every lot is there, registers grow by each lot's energy and never go back, every reading is the meter's own. Exports, an
-archive's files among them, are taken in the order given, then the store, as one run of lots. A store may be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Takes about 2 ms a lot.
+archive's files among them, are taken in the order given, then the store, as one run of lots; of the store, also what the sensor's own counter told. A store may be in use meanwhile. Prints a report as JSON; exits 1 when anything is wrong. Takes about 2 ms a lot.
 `,
   async run(args) {
     const { values } = parseArgs({
@@ -37,6 +38,7 @@ archive's files among them, are taken in the order given, then the store, as one
     }
     // The newest part knows all keys; where the run begins, the oldest one does.
     const report = auditLots({ ...last, before: begin.before }, allLots());
+    const findings = store === undefined ? [] : findingsOf(store);
     const { first, newest, forward, reverse, ...rest } = report;
     console.log(
       JSON.stringify({
@@ -46,6 +48,7 @@ archive's files among them, are taken in the order given, then the store, as one
         forward: forward.toString(),
         reverse: reverse.toString(),
         forwardKWh: formatKWh(forward),
+        ...(findings.length === 0 ? {} : { findings }),
         ok: report.problemCount === 0,
       }),
     );
@@ -56,6 +59,16 @@ archive's files among them, are taken in the order given, then the store, as one
         for (const lot of lots) {
           if ((from === undefined || lot.lot >= from) && (to === undefined || lot.lot <= to)) yield lot;
         }
+      }
+    }
+
+    /** They are no problems: registers are what was measured. They say what a gap has missed. */
+    function findingsOf(path: string) {
+      const opened = Store.openReadOnly(path);
+      try {
+        return storedFindings(opened);
+      } finally {
+        opened.close();
       }
     }
 

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, explain, loadSettings, openClock, readingDomain, settingsHelp } from "@bijuli/protocol";
 import { pino } from "pino";
 import type { AdapterClient } from "../adapterClient.ts";
+import { keepFinding } from "../findings.ts";
 import { readKey } from "../keyFile.ts";
 import { checkKnownLot } from "../knownLot.ts";
 import { Meter } from "../meter.ts";
@@ -176,7 +177,14 @@ ${settingsHelp(readerSettings)}
           gapLimitMs: settings.READER_GAP_LIMIT_MS,
           counterToleranceBps: settings.READER_COUNTER_TOLERANCE_BPS,
           onFault: (fault) => logger.warn({ err: fault }, explain(fault)),
-          onFinding: (finding) => logger.warn(findingToJson(finding), findingText(finding)),
+          onFinding: (finding) => {
+            logger.warn(findingToJson(finding), findingText(finding));
+            try {
+              keepFinding(store, finding, { timeMs: source.clock.nowMs(), lot: meter.openLot });
+            } catch (error) {
+              logger.error({ err: error }, explain(error));
+            }
+          },
           openBus: openLinuxBus,
         });
         const meter = new Meter({ ...common, source });

@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { ServerTCP } from "modbus-serial";
+import { audit } from "../src/audit.ts";
+import { storedLots, storeIdentity } from "../src/exportFile.ts";
+import { storedFindings } from "../src/findings.ts";
 import type { Sensor } from "../src/sensor.ts";
 import { openSensor } from "../src/sensors/open.ts";
+import { Store } from "../src/store.ts";
+import { KEY, REGISTRY, tempFolder } from "./bench.ts";
 import { BenchBus } from "./chips.ts";
 import { EastronMeter, rtuOverTcp, serialLine } from "./eastronMeter.ts";
 
+const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const SDM120 = { 0: 230.5, 6: 8.25, 12: 1897.5, 72: 1551.375, 74: 12.5 };
 const FJ_PER_WH = 3600n * 10n ** 15n;
 
@@ -127,4 +135,66 @@ test("options that make no sense are refused by name", async (t) => {
   await assert.rejects(open(t, { meter: "sdm999", host: "a" }), /modbus: meter: /);
   await assert.rejects(open(t, { meter: "sdm120", host: "a", unit: 0 }), /modbus: unit: /);
   await assert.rejects(open(t, { meter: "sdm120", device: "ttyS0" }), /must be a path/);
+});
+
+test("a reader on a Modbus meter: lots to the Unit, and what it missed while the line was dead is told from the meter's counter", async (t) => {
+  const folder = tempFolder(t);
+  const meter = new EastronMeter(1, { 0: 230, 2: 230, 4: 230, 6: 52, 8: 52, 10: 52, 52: 36_000 });
+  const began = performance.now();
+  // 36 kW: 10 Wh a second.
+  const counting = setInterval(() => meter.values.set(0x48, 100 + (performance.now() - began) / 100_000), 10);
+  t.after(() => clearInterval(counting));
+  const store = join(folder, "store.db");
+  const child = spawn(process.execPath, [CLI, "serve"], {
+    env: {
+      PATH: process.env.PATH!,
+      READER_SERIAL: "HOUSE-1",
+      READER_KEY: KEY,
+      READER_STORE: store,
+      READER_SOURCE: `modbus:${JSON.stringify({ meter: "sdm630", host: "127.0.0.1", port: await rtuOverTcp(t, meter), framing: "rtu", timeoutMs: 200 })}`,
+      READER_PORT: "0",
+      READER_SAMPLE_MS: "50",
+      READER_GAP_LIMIT_MS: "700",
+      READER_CLOCK_SYNC: "always",
+      LOT_SECONDS: "1",
+      CHAIN_ID: "31337",
+      REGISTRY_ADDRESS: REGISTRY,
+    },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  t.after(() => child.exitCode ?? child.kill("SIGKILL"));
+  let said = "";
+  child.stderr.on("data", (data) => (said += data));
+  const until = async (what: RegExp) => {
+    for (const end = performance.now() + 20_000; !what.test(said); ) {
+      assert.ok(child.exitCode === null && performance.now() < end, `${what}: ${said}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return what.exec(said)!;
+  };
+  const [, url] = await until(/"url":"([^"]+)"/);
+  let whole: { energy: string; quality: number }[] = [];
+  for (const end = performance.now() + 20_000; whole.length === 0 && performance.now() < end; ) {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { lots } = (await (await fetch(`${url}/lots`)).json()) as { lots: typeof whole };
+    whole = lots.filter((lot) => lot.quality === 0);
+  }
+  assert.ok(whole.length >= 1, said);
+  for (const { energy } of whole) assert.equal(energy, "100000");
+  meter.fault = "silent";
+  await until(/gives no usable answer/);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assert.equal((await fetch(`${url}/health`)).status, 503);
+  meter.fault = undefined;
+  const missed = Number((await until(/a gap has missed (\d+) Units/))[1]);
+  assert.ok(missed > 100_000 && missed < 1_000_000, `${missed} Units`);
+  child.kill("SIGTERM");
+  assert.deepEqual(await once(child, "close"), [0, null]);
+  const opened = Store.openReadOnly(store);
+  t.after(() => opened.close());
+  assert.deepEqual(
+    storedFindings(opened).map(({ counter, differenceUnits }) => [counter, differenceUnits]),
+    [["gap", `${missed}`]],
+  );
+  assert.deepEqual(audit(storeIdentity(opened), storedLots(opened)).problems, []);
 });

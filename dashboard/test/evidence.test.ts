@@ -229,6 +229,27 @@ describe("bills of feeders to which everything happens", () => {
     await assert.rejects(collectBill(rpc, { ...query, registry: world.book.link as Hex }), { code: "no-registry" });
   });
 
+  test("a node that answers short ranges only, and keeps no old state", async () => {
+    const query = queryOf(feeders[0]!, feeders[0]!.consumers[0]!, 2, 2);
+    let refused = 0;
+    const short: Rpc = (method, params) => {
+      const [filter] = params as [{ fromBlock: string; toBlock: string }];
+      if (method !== "eth_getLogs" || Number(filter.toBlock) - Number(filter.fromBlock) < 60)
+        return rpc(method, params);
+      refused++;
+      return Promise.reject(new Error("block range is too large"));
+    };
+    const { file } = await collectBill(short, query);
+    assert.deepEqual(file, (await collectBill(rpc, query)).file);
+    assert.ok(refused > 0 && refused < 10, "what is too long is asked once");
+    const forgetful: Rpc = (method, params) =>
+      method === "eth_getProof" ? Promise.reject(new Error("missing trie node")) : rpc(method, params);
+    await assert.rejects(collectBill(forgetful, query), {
+      code: "no-proof",
+      message: /no proof of the state at block/,
+    });
+  });
+
   test("Green Button: every resource is as espi.xsd has it, and holds the bill's energies", async () => {
     const { file, bill } = await collectBill(rpc, queryOf(feeders[1]!, feeders[1]!.plants[1]!, 0, 3));
     const feed = parseXml(exportBill("greenbutton", bill, file));

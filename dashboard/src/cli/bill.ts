@@ -31,6 +31,7 @@ of a bill that was written before; it is checked first.
   --account N         the account's number in the market, or its owner's address, or its meter's serial
   --feeder NAME       which feeder, where the owner or the meter has accounts in several
   --registry 0x…      the MeterRegistry's address; or --book FILE, the deployment's address book
+  --since BLOCK       the deployment's block, before which nothing is looked for; the book tells it
   --from LOT|TIME     the first lot, or the time at which it begins (ISO 8601); the account's first unless told
   --to LOT|TIME       the last lot, or the time at which it is over; the last that was charged unless told
   --rpc URL           an Ethereum node's JSON-RPC (http://127.0.0.1:8545, or RPC_URL); for old lots one that keeps old state
@@ -46,6 +47,7 @@ const options = {
   feeder: { type: "string" },
   registry: { type: "string" },
   book: { type: "string" },
+  since: { type: "string" },
   from: { type: "string" },
   to: { type: "string" },
   rpc: { type: "string" },
@@ -81,28 +83,39 @@ async function fromFile(path: string, format: ExportFormat): Promise<string> {
 
 async function fromChain(values: Values, format: ExportFormat): Promise<string> {
   if (values.account === undefined) throw usage("--account is missing");
-  const registry = hexOption("registry", values.registry, 20) ?? registryIn(values.book);
+  const book = bookIn(values.book);
+  const registry = hexOption("registry", values.registry, 20) ?? book?.registry;
+  if (registry === undefined) throw usage("--registry (or --book) is missing");
+  if (values.since !== undefined && !/^[0-9]{1,12}$/.test(values.since))
+    throw usage("--since must be a block's number");
+  const since = values.since === undefined ? (book?.since ?? 0) : Number(values.since);
   const url = values.rpc ?? process.env.RPC_URL ?? "http://127.0.0.1:8545";
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage("--rpc must be an http or https URL");
   const client = new RpcClient([url], 30_000);
   const rpc: Rpc = (method, params) => client.call(method, params);
 
-  const account = await accountNamed(rpc, registry, values.account, values.feeder);
-  const charged = await chargedLots(rpc, registry, account);
+  const account = await accountNamed(rpc, registry, since, values.account, values.feeder);
+  const charged = await chargedLots(rpc, registry, account, since);
   const from = moment(values.from, "from", (time) => lotAfter(time, charged.lotSeconds)) ?? charged.first;
   const to = moment(values.to, "to", (time) => lotBeforeTime(time, charged.lotSeconds)) ?? charged.last;
   if (from > to) throw usage(`lot ${from}, the first, lies behind lot ${to}, the last`);
-  const { file, bill } = await collectBill(rpc, { registry, account, from, to });
+  const { file, bill } = await collectBill(rpc, { registry, account, from, to, since });
   say(bill);
   return exportBill(format, bill, file);
 }
 
-async function accountNamed(rpc: Rpc, registry: Hex, name: string, feeder: string | undefined): Promise<number> {
+async function accountNamed(
+  rpc: Rpc,
+  registry: Hex,
+  since: number,
+  name: string,
+  feeder: string | undefined,
+): Promise<number> {
   if (/^[1-9][0-9]{0,9}$/.test(name) && feeder === undefined) return Number(name);
   const by = isHex(name, 20)
     ? { owner: name.toLowerCase() as Hex }
     : { meterId: isHex(name, 32) ? name : meterIdOf(name) };
-  const all = await accountsOf(rpc, registry, by);
+  const all = await accountsOf(rpc, registry, by, since);
   const found = feeder === undefined ? all : all.filter((one) => one.name === feeder || one.feeder === feeder);
   if (found.length === 1) return found[0]!.account;
   const where = found.map((one) => `${one.account} (${one.role} in ${one.name})`).join(", ");
@@ -118,11 +131,12 @@ async function accountNamed(rpc: Rpc, registry: Hex, name: string, feeder: strin
   );
 }
 
-function registryIn(book: string | undefined): Hex {
-  if (book === undefined) throw usage("--registry (or --book) is missing");
-  const { registry } = readJson(book) as { registry?: unknown };
-  if (!isHex(registry, 20)) throw new BijuliError("bad-file", `${book} is no address book: registry is missing`);
-  return registry.toLowerCase() as Hex;
+/** What an address book says of the registry and of the deployment's block. */
+function bookIn(path: string | undefined): { registry: Hex; since: number } | undefined {
+  if (path === undefined) return undefined;
+  const { registry, blockNumber } = (readJson(path) ?? {}) as { registry?: unknown; blockNumber?: unknown };
+  if (!isHex(registry, 20)) throw new BijuliError("bad-file", `${path} is no address book: registry is missing`);
+  return { registry: registry.toLowerCase() as Hex, since: typeof blockNumber === "number" ? blockNumber : 0 };
 }
 
 /** A lot's number, or a time. */

@@ -19,8 +19,9 @@ export async function accountsOf(
   rpc: Rpc,
   registry: Hex,
   by: { owner: Hex } | { meterId: Hex },
+  since = 0,
 ): Promise<FoundAccount[]> {
-  const { search, head } = await searchOf(rpc, registry);
+  const { search, head } = await searchOf(rpc, registry, since);
   const joined = await search.find(["Joined"], "meterId" in by ? [undefined, undefined, by.meterId] : [], [0, head]);
   const accounts: FoundAccount[] = [];
   for (const { args } of joined) {
@@ -40,14 +41,16 @@ export async function accountsOf(
 
 /**
  * The lots that an account has been charged for.
+ * @param since the deployment's block, before which nothing is looked for
  * @throws BijuliError no-such-account, not-cleared when there are none yet
  */
 export async function chargedLots(
   rpc: Rpc,
   registry: Hex,
   account: number,
+  since = 0,
 ): Promise<{ first: bigint; last: bigint; lotSeconds: number }> {
-  const { search, head } = await searchOf(rpc, registry);
+  const { search, head } = await searchOf(rpc, registry, since);
   const [joined] = await search.find(["Joined"], [BigInt(account)], [0, head]);
   if (!joined) throw new BijuliError("no-such-account", `the market has no account ${account}`);
   const { feeder, role } = joined.args;
@@ -79,7 +82,7 @@ export const lotAfter = (time: number, lotSeconds: number): bigint => BigInt(Mat
 /** The last lot that is over at a time (unix seconds). */
 export const lotBeforeTime = (time: number, lotSeconds: number): bigint => BigInt(Math.floor(time / lotSeconds)) - 1n;
 
-async function searchOf(rpc: Rpc, registry: Hex): Promise<{ search: LogSearch; head: number }> {
+async function searchOf(rpc: Rpc, registry: Hex, since: number): Promise<{ search: LogSearch; head: number }> {
   const [market] = await registryView(rpc, registry, "market", []);
-  return { search: new LogSearch(rpc, market), head: Number(await rpc("eth_blockNumber", [])) };
+  return { search: new LogSearch(rpc, market, since), head: Number(await rpc("eth_blockNumber", [])) };
 }

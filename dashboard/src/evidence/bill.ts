@@ -33,6 +33,8 @@ export interface BillBlock {
 
 export interface BillMeter {
   meterId: Hex;
+  /** The reading that it was registered with: its registers at the end of the lot before its first, in Units. */
+  opening: { lot: bigint; forward: bigint; reverse: bigint };
   /** Who signs for it, and what it can carry. */
   keys: MeterKey[];
 }

@@ -25,6 +25,8 @@ export interface BillQuery {
   /** The first and the last lot. */
   from: bigint;
   to: bigint;
+  /** The deployment's block, before which nothing is looked for; 0 unless told. */
+  since?: number;
 }
 
 interface Member {
@@ -46,7 +48,7 @@ const PARENTS = 16;
 export async function collectBill(rpc: Rpc, query: BillQuery): Promise<{ file: BillFile; bill: Bill }> {
   const registry = query.registry.toLowerCase() as Hex;
   const [market] = await registryView(rpc, registry, "market", []);
-  const search = new LogSearch(rpc, market);
+  const search = new LogSearch(rpc, market, query.since ?? 0);
   const head = Number(await rpc("eth_blockNumber", []));
   const chainId = BigInt(await rpc("eth_chainId", []));
   const member = await memberOf(search, query.account, head);
@@ -168,8 +170,8 @@ function inOrder(events: readonly FoundEvent[]): { block: number; index: number 
  * where the chain keeps one.
  */
 async function pathFrom(rpc: Rpc, end: number, needed: readonly number[]): Promise<number[]> {
-  const keeps =
-    (await rpc("eth_getProof", [HISTORY.address, [], `0x${end.toString(16)}`]))?.codeHash === HISTORY.codeHash;
+  const account = await rpc("eth_getProof", [HISTORY.address, [], `0x${end.toString(16)}`]).catch(() => undefined);
+  const keeps = account?.codeHash === HISTORY.codeHash;
   const path: number[] = [];
   let at = end;
   for (const next of [...new Set(needed)].sort((a, b) => b - a)) {

@@ -15,7 +15,7 @@ import { type ProvenEvent, provenEvents, shown } from "./evidence-events.ts";
 import type { Role } from "./market-state.ts";
 import type { ProvenChain } from "./proven-chain.ts";
 import { ReadingBook, type Recover } from "./reading-book.ts";
-import { keysOf } from "./registry-state.ts";
+import { keysOf, openingOf } from "./registry-state.ts";
 import { scopeOf } from "./scope.ts";
 import { DoesNotHold } from "./witness.ts";
 
@@ -43,7 +43,12 @@ export async function deriveBill(
   const { market, lotSeconds, place, feeder, spans, clearings, charters, concern } = scope;
   const readings = new ReadingBook(request.readings, { chainId, registry }, lotSeconds, recover);
   for (const meterId of new Set([...concern.suppliers, ...concern.consumers])) {
-    readings.know(meterId, await keysOf(chain, chain.head.number, registry, meterId, scope.reach));
+    const { number } = chain.head;
+    readings.know({
+      meterId,
+      opening: await openingOf(chain, number, registry, meterId),
+      keys: await keysOf(chain, number, registry, meterId, scope.reach),
+    });
   }
   const events = await provenEvents(chain, market, request.transactions, concern);
   const lots = new Map<bigint, PricedLot>();

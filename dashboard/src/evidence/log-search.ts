@@ -3,6 +3,8 @@ import { BijuliError, type Hex } from "@bijuli/protocol";
 import { Interface, type LogDescription, type Result, toBeHex } from "ethers";
 import type { Rpc } from "./rpc-supplier.ts";
 
+/** A range that short is refused for another reason. */
+const SHORTEST = 16;
 const market = new Interface(EnergyMarketAbi);
 const registry = new Interface(MeterRegistryAbi);
 
@@ -19,14 +21,19 @@ export interface FoundEvent {
 /** What an event's indexed fields must be: undefined for any, an array for one of several. */
 export type Wanted = readonly (Hex | bigint | readonly (Hex | bigint)[] | undefined)[];
 
-/** Looks for the market's events in a range of blocks. */
+/** Looks for the market's events in ranges of blocks. */
 export class LogSearch {
   readonly #rpc: Rpc;
   readonly #market: Hex;
+  readonly #since: number;
+  /** The longest range that the node has not refused. */
+  #span = Number.MAX_SAFE_INTEGER;
 
-  constructor(rpc: Rpc, address: Hex) {
+  /** @param since the block of the deployment: there is nothing before it */
+  constructor(rpc: Rpc, address: Hex, since: number) {
     this.#rpc = rpc;
     this.#market = address;
+    this.#since = since;
   }
 
   /** @returns the events in the chain's order */
@@ -37,20 +44,26 @@ export class LogSearch {
         want === undefined ? null : Array.isArray(want) ? want.map(topic) : topic(want as bigint),
       ),
     ];
-    return this.#range(topics, from, to);
+    const events: FoundEvent[] = [];
+    for (let at = Math.max(from, this.#since); at <= to; ) {
+      const end = Math.min(to, at + this.#span - 1);
+      const logs = await this.#range(topics, at, end);
+      if (!logs) continue;
+      events.push(...logs.map(found));
+      at = end + 1;
+    }
+    return events;
   }
 
-  /** Nodes refuse ranges that are too long, each in its own words: then it is asked for in halves. */
-  async #range(topics: unknown[], from: number, to: number): Promise<FoundEvent[]> {
-    if (from > to) return [];
+  /** Nodes refuse ranges that are too long, each in its own words. @returns undefined when a shorter one is worth a try */
+  async #range(topics: unknown[], from: number, to: number): Promise<Record<string, unknown>[] | undefined> {
     try {
-      const range = { fromBlock: toBeHexShort(from), toBlock: toBeHexShort(to) };
-      const logs = await this.#rpc("eth_getLogs", [{ address: this.#market, topics, ...range }]);
-      return logs.map(found);
+      const range = { fromBlock: hexNumber(from), toBlock: hexNumber(to) };
+      return await this.#rpc("eth_getLogs", [{ address: this.#market, topics, ...range }]);
     } catch (error) {
-      if (to - from < 16) throw error;
-      const middle = from + Math.floor((to - from) / 2);
-      return [...(await this.#range(topics, from, middle)), ...(await this.#range(topics, middle + 1, to))];
+      this.#span = Math.floor((to - from + 1) / 2);
+      if (this.#span < SHORTEST || (error as { code?: unknown }).code === "rpc-unreachable") throw error;
+      return undefined;
     }
   }
 }
@@ -85,4 +98,4 @@ export async function registryView(rpc: Rpc, address: Hex, name: string, args: r
 }
 
 const topic = (value: Hex | bigint): Hex => (typeof value === "bigint" ? (toBeHex(value, 32) as Hex) : value);
-const toBeHexShort = (value: number): Hex => `0x${value.toString(16)}`;
+const hexNumber = (value: number): Hex => `0x${value.toString(16)}`;

@@ -19,7 +19,7 @@ export type Recover = typeof recoverReadingSigner;
 export class ReadingBook {
   readonly #readings: readonly SignedReading[];
   readonly #signers: readonly Hex[];
-  readonly #meters = new Map<Hex, MeterKey[]>();
+  readonly #meters = new Map<Hex, Omit<BillMeter, "meterId">>();
   readonly #checked = new Set<SignedReading>();
   readonly #used = new Set<SignedReading>();
 
@@ -38,13 +38,13 @@ export class ReadingBook {
     });
   }
 
-  /** @param keys of the registry, proven */
-  know(meterId: Hex, keys: MeterKey[]): void {
-    this.#meters.set(meterId, keys);
+  /** @param meter as the registry has it, proven */
+  know({ meterId, ...meter }: BillMeter): void {
+    this.#meters.set(meterId, meter);
   }
 
   get meters(): BillMeter[] {
-    return [...this.#meters].map(([meterId, keys]) => ({ meterId, keys }));
+    return [...this.#meters].map(([meterId, meter]) => ({ meterId, ...meter }));
   }
 
   /**
@@ -104,7 +104,7 @@ export class ReadingBook {
   }
 
   #keyAt(meterId: Hex, lot: bigint): MeterKey {
-    const key = this.#meters.get(meterId)?.findLast(({ fromLot }) => fromLot <= lot);
+    const key = this.#meters.get(meterId)?.keys.findLast(({ fromLot }) => fromLot <= lot);
     if (!key) throw new DoesNotHold(`meter ${meterId} has no key for lot ${lot}`);
     return key;
   }

@@ -1,4 +1,5 @@
 import { domainSeparator, type Hex } from "@bijuli/protocol";
+import type { BillMeter } from "./bill.ts";
 import { bytesOf } from "./hex-bytes.ts";
 import type { ProvenChain } from "./proven-chain.ts";
 import { addressOf, arrayAt, bitsOf, mapped } from "./storage.ts";
@@ -13,9 +14,10 @@ export interface MeterKey {
   suspended: boolean;
 }
 
-/** MeterRegistry's storage: _newest, _older. */
+/** MeterRegistry's storage: _newest, _older, _openings. */
 const NEWEST = 3n;
 const OLDER = 4n;
+const OPENINGS = 5n;
 
 const PUSH1 = 0x60;
 const PUSH32 = 0x7f;
@@ -83,6 +85,22 @@ export async function keysOf(
   if (keys.length === 0 || keys[0]!.fromLot > first)
     throw new DoesNotHold(`meter ${meterId} has no key for lot ${first}`);
   return keys;
+}
+
+/** A meter's opening reading, as the registry keeps it. */
+export async function openingOf(
+  chain: ProvenChain,
+  block: number,
+  registry: Hex,
+  meterId: Hex,
+): Promise<BillMeter["opening"]> {
+  const word = await chain.storage(
+    block,
+    registry,
+    mapped(meterId, OPENINGS),
+    `the opening reading of meter ${meterId}`,
+  );
+  return { lot: bitsOf(word, 0, 64), forward: bitsOf(word, 64, 64), reverse: bitsOf(word, 128, 64) };
 }
 
 function decodeKey(word: bigint): MeterKey {

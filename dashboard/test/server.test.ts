@@ -260,6 +260,46 @@ describe("the page's server", () => {
     );
   });
 
+  test("a meter that takes another's place: one account, and each lot with the meter that was read in it", async () => {
+    const member = feeder.consumers[1]!;
+    const old = member.meter;
+    const from = BigInt(await world.chain.helpers.time.latest()) / BigInt(LOT_SECONDS) + 1n;
+    const meter = world.meter("valley consumer 1, new", 5_000n, from);
+    await world.register(meter);
+    await world.send(world.market.replaceMeter!(member.account, meter.meterId, from));
+    for (let lot = (await world.market.feederOf!(feeder.id)).openedLot + 1n; lot <= from; lot++) {
+      if (lot === from) member.meter = meter;
+      measure(lot, 91n, 59n);
+      await feeder.clear(lot, 1);
+    }
+    await caughtUp();
+    const status = await get<StatusJson>("/api/status");
+    for (const [lot, read] of [
+      [from - 1n, old],
+      [from, meter],
+    ] as const) {
+      const detail = await get<LotDetailJson>(`/api/feeders/${feeder.id}/lots/${lot}`);
+      const part = detail.parts.find(({ account }) => account === Number(member.account));
+      assert.equal(part?.meter, read.meterId);
+      const check = checkLot(detail, status);
+      assert.deepEqual(
+        [...check.findings, ...check.parts.flatMap(({ findings }) => findings)].filter(({ holds }) => !holds),
+        [],
+        `lot ${lot}`,
+      );
+    }
+    const shown = await get<AccountDetailJson>(`/api/accounts/${member.account}`);
+    assert.equal(shown.meter, meter.meterId);
+    assert.equal(shown.newestLot, from.toString());
+    assert.equal(shown.firstLot, FIRST_LOT.toString());
+    assert.equal(shown.balance, String(await world.market.balanceOf!(member.account)));
+    const sum = shown.entries.reduce((total, { amount }) => total + BigInt(amount), 0n);
+    assert.equal(sum.toString(), shown.balance);
+    const meters = await get<MeterJson[]>("/api/meters");
+    for (const id of [old.meterId, meter.meterId])
+      assert.equal(meters.find((one) => one.meter === id)?.account, Number(member.account));
+  });
+
   test("strict headers, refusals in one shape, and no switches where there is no demo", async () => {
     const page = await fetch(dashboard.url);
     assert.match(page.headers.get("content-security-policy")!, /default-src 'none'; script-src 'self'/);

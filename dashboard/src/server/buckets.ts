@@ -95,8 +95,8 @@ export class Buckets {
       }
     }
     for (const { meter, lot, lots, ...sum } of sums.values()) {
-      const account = this.#store.get("select id from account where meter = ?", meter)?.id;
-      if (account !== undefined && account !== null) this.accountDay(Number(account), lot, sum, lots);
+      const account = this.#store.accountOf(meter);
+      if (account !== undefined) this.accountDay(Number(account), lot, sum, lots);
     }
   }
 }

@@ -43,14 +43,14 @@ export class Entries {
         add(args.account, "withdrawal", less(args.amount));
         break;
       case "PlantPaid": {
-        const [plant, distributor] = [this.#accountOf(args.meterId), this.#distributorOf(args.feeder)];
+        const [plant, distributor] = [this.#store.accountOf(args.meterId), this.#distributorOf(args.feeder)];
         if (args.paid === 0n || plant === undefined || distributor === undefined) return;
         add(plant, "plant-paid", args.paid, distributor);
         add(distributor, "plants-due", less(args.paid));
         break;
       }
       case "ConsumerCleared": {
-        const [consumer, distributor] = [this.#accountOf(args.meterId), this.#distributorOf(args.feeder)];
+        const [consumer, distributor] = [this.#store.accountOf(args.meterId), this.#distributorOf(args.feeder)];
         if (args.charged === 0n || consumer === undefined || distributor === undefined) return;
         add(consumer, "charge", less(args.charged), distributor);
         add(distributor, "consumers-owe", args.charged);
@@ -126,10 +126,6 @@ export class Entries {
       debtor,
     ))
       this.#refresh(other as bigint);
-  }
-
-  #accountOf(meter: Hex): bigint | undefined {
-    return this.#store.get("select id from account where meter = ?", meter)?.id as bigint | undefined;
   }
 
   #distributorOf(feeder: Hex): bigint | undefined {

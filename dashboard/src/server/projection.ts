@@ -136,6 +136,11 @@ export class Projection {
           pot: 0,
           reserve_low: 0,
         });
+        store.put("seat", { account: args.account, from_lot: 0, meter: args.meterId });
+        break;
+      case "MeterReplaced":
+        store.put("seat", { account: args.account, from_lot: args.fromLot, meter: args.meterId });
+        store.run("update account set meter = ? where id = ?", args.meterId, args.account);
         break;
       case "Left":
         store.run("update account set left_from = ? where id = ?", args.fromLot, args.account);
@@ -185,6 +190,13 @@ export class Projection {
           state: "asked",
           deferrals: 0,
         });
+        break;
+      case "RequestRefused":
+        store.run(
+          "update request set state = 'refused', cause = ? where id = ? and state = 'asked'",
+          `${args.operator} did not take it`,
+          args.requestId,
+        );
         break;
       case "Deferred":
         store.run(
@@ -426,9 +438,7 @@ export class Projection {
       detail?: object;
     },
   ): void {
-    const feeder =
-      alarm.feeder ??
-      (alarm.meter && (this.#store.get("select feeder from account where meter = ?", alarm.meter)?.feeder as string));
+    const feeder = alarm.feeder ?? (alarm.meter && this.#feederOf(alarm.meter));
     this.#store.put("alarm", {
       place: place(log),
       nth: this.#nth++,
@@ -442,6 +452,12 @@ export class Projection {
       time: log.time,
       tx: log.tx,
     });
+  }
+
+  #feederOf(meter: Hex): string | undefined {
+    const account = this.#store.accountOf(meter);
+    if (account === undefined) return undefined;
+    return this.#store.get("select feeder from account where id = ?", account)?.feeder as string | undefined;
   }
 
   #part(part: MeterLot, lot: bigint, late: boolean): void {

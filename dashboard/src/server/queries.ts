@@ -140,8 +140,11 @@ export class Queries {
     if (row === undefined || clearing === undefined || home === undefined) return undefined;
     const members = this.#store.all(
       `select a.id as account, a.role, m.id as meter, m.number, m.capacity, m.from_lot, m.opening_forward, s.serial
-       from account a join meter m on m.id = a.meter left join serial s on s.meter = m.id
+       from account a join seat t on t.account = a.id and t.from_lot =
+         (select max(from_lot) from seat where account = a.id and from_lot <= ?)
+       join meter m on m.id = t.meter left join serial s on s.meter = m.id
        where a.feeder = ? order by a.role, a.id`,
+      lot,
       feeder,
     );
     const charter = this.#store.get(
@@ -230,8 +233,10 @@ export class Queries {
       .map(entryOf);
     const days = this.#store.all("select * from account_day where account = ? order by day desc limit 400", id);
     const lots = this.#store.get(
-      "select min(lot) as low, max(lot) as high from part where meter = (select number from meter where id = ?)",
-      row.meter as string,
+      `select min(p.low) as low, max(p.high) as high from
+         (select min(lot) as low, max(lot) as high from part where meter in
+           (select number from meter where id in (select meter from seat where account = ?)) group by meter) p`,
+      id,
     );
     return {
       ...accountOf(row),
@@ -250,7 +255,8 @@ export class Queries {
       .all(
         `select m.*, s.serial, a.id as account, a.feeder, a.role,
            (select signer from signer g where g.meter = m.id order by from_lot desc limit 1) as signer
-         from meter m left join serial s on s.meter = m.id left join account a on a.meter = m.id
+         from meter m left join serial s on s.meter = m.id
+           left join seat t on t.meter = m.id left join account a on a.id = t.account
          order by a.feeder, a.role, a.id limit 2000`,
       )
       .map((row) => {
@@ -330,8 +336,9 @@ export class Queries {
     return this.#store
       .all(
         `select a.*, s.serial, p.energy, p.money from account a join meter m on m.id = a.meter left join serial s on s.meter = m.id
-         left join part p on p.meter = m.number and p.lot = ?
-         where a.feeder = ? and a.listed = 1 order by a.role, a.id limit 1100`,
+         left join part p on p.lot = ?1 and p.meter = (select number from meter where id =
+           (select meter from seat where account = a.id and from_lot <= ?1 order by from_lot desc limit 1))
+         where a.feeder = ?2 and a.listed = 1 order by a.role, a.id limit 1100`,
         BigInt(lot ?? -1),
         feeder,
       )

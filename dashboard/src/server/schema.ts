@@ -40,6 +40,12 @@ export const PROJECTED: Readonly<
       "create index if not exists account_meter on account (meter)",
     ],
   },
+  // Which meter is read in an account's place, from which lot on.
+  seat: {
+    columns: "account integer, from_lot integer, meter text",
+    key: ["account", "from_lot"],
+    indexes: ["create index if not exists seat_meter on seat (meter, from_lot)"],
+  },
   clearing: {
     columns:
       "feeder text, last integer, lots integer, stage integer, opened_at integer, opened_tx text, plant_at integer, plant_tx text, distributor_at integer, distributor_tx text, consumers_at integer, consumers_txs text, closed_at integer, closed_tx text, sent, received, delivered, unaccounted, overdrawn, deferred integer, refused integer, estimated integer",

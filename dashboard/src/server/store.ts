@@ -21,7 +21,7 @@ export type Row = Record<string, bigint | string | Uint8Array | null>;
 
 const INT64_MAX = 2n ** 63n - 1n;
 /** Raised when the tables change: what was projected by an older version is projected anew. */
-const VERSION = "1";
+const VERSION = "2";
 
 /** An integer as SQLite keeps it: beyond 64 bits as text. */
 export const stored = (value: bigint): bigint | string =>
@@ -66,6 +66,13 @@ export class Store {
 
   run(sql: string, ...values: SQLInputValue[]): void {
     this.#prepare(sql).run(...values);
+  }
+
+  /** Whose meter it is, or was. */
+  accountOf(meter: string): bigint | undefined {
+    return this.get("select account from seat where meter = ? order by from_lot desc limit 1", meter)?.account as
+      | bigint
+      | undefined;
   }
 
   /** Adds or replaces a row by its columns. */

@@ -84,5 +84,6 @@ function OnChain({ request }: { request: RequestJson }) {
   const again = request.deferrals > 0 ? ` after ${request.deferrals} deferral${request.deferrals > 1 ? "s" : ""}` : "";
   if (request.state === "cleared") return <Tag tone="good">cleared{again}</Tag>;
   if (request.state === "deferred") return <Tag tone="fair">deferred: {request.cause}</Tag>;
+  if (request.state === "refused") return <Tag tone="fair">refused: {request.cause}</Tag>;
   return <Tag tone="plain">awaited</Tag>;
 }

@@ -71,6 +71,7 @@ function compile(): { abi: string; bytecode: string } {
     },
     settings: {
       optimizer: { enabled: true, runs: 800 },
+      viaIR: true,
       evmVersion: "cancun",
       outputSelection: { "*": { "*": ["abi", "evm.bytecode.object"] } },
     },

@@ -6,7 +6,7 @@ import { Random } from "./support/random.ts";
 import { Walk } from "./support/walk.ts";
 
 const DEEP = process.env.BIJULI_DEEP === "1";
-const SEQUENCES = DEEP ? 60 : 6;
+const SEQUENCES = DEEP ? 40 : 6;
 const STEPS = DEEP ? 160 : 60;
 const SEED = process.env.BIJULI_SEED ?? "invariants";
 

@@ -5,8 +5,8 @@ import { BijuliError } from "@bijuli/protocol";
 const SCRIPT = fileURLToPath(new URL("../../contracts/scripts/compile.ts", import.meta.url));
 
 /**
- * Compiles the contracts where their sources changed. A process of its own, for the compiler holds its thread for ten
- * seconds and more, and Ctrl-C must be answered meanwhile.
+ * Unpacks the committed build of the contracts, or compiles them where their sources are no longer those it was made
+ * from. A process of its own, for the compiler holds its thread for half a minute, and Ctrl-C must be answered meanwhile.
  * @throws BijuliError not-compiled with what the compiler said
  */
 export function compileContracts(signal: AbortSignal): Promise<void> {

@@ -17,6 +17,12 @@ export interface MachineOptions {
   disk?: string;
 }
 
+/** No machine outlives the test that started it. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** A virtual machine that runs Debian's kernel under emulation. */
 export class Machine {
   /** The reader's port in the machine, as it is reached from here. */
@@ -67,6 +73,8 @@ export class Machine {
       { stdio: ["ignore", log, log] },
     );
     closeSync(log);
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     const ended = once(child, "exit").then(() => {
       throw new Error(`the machine did not start: ${readFileSync(console, "utf8").slice(-2000)}`);
     });

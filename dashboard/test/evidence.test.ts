@@ -303,6 +303,8 @@ describe("bills of feeders to which everything happens", () => {
       registry,
       "--rpc",
       node.url,
+      "--from",
+      "2026-01-01T00:00Z",
       "--out",
       out,
     ]);

@@ -96,9 +96,11 @@ async function fromChain(values: Values, format: ExportFormat): Promise<string> 
 
   const account = await accountNamed(rpc, registry, since, values.account, values.feeder);
   const charged = await chargedLots(rpc, registry, account, since);
-  const from = moment(values.from, "from", (time) => lotAfter(time, charged.lotSeconds)) ?? charged.first;
+  const asked = moment(values.from, "from", (time) => lotAfter(time, charged.lotSeconds)) ?? charged.first;
+  // nothing is charged before an account's first lot: a month's bill begins there when it joined within the month
+  const from = asked < charged.first ? charged.first : asked;
   const to = moment(values.to, "to", (time) => lotBeforeTime(time, charged.lotSeconds)) ?? charged.last;
-  if (from > to) throw usage(`lot ${from}, the first, lies behind lot ${to}, the last`);
+  if (from > to) throw usage(`lot ${from}, the first that is charged, lies behind lot ${to}, the last`);
   const { file, bill } = await collectBill(rpc, { registry, account, from, to, since });
   say(bill);
   return exportBill(format, bill, file);

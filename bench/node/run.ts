@@ -83,7 +83,7 @@ async function stage(settings: Record<string, string>): Promise<Stage> {
       MAX_IN_FLIGHT: "2000",
       ...settings,
     },
-    { keepLog: false },
+    { keepLog: false, forLong: true },
   );
   return {
     chain,

@@ -33,15 +33,8 @@ describe("faults, again and again", patient, () => {
     scene = await startScene({
       mineMs: MINE_MS,
       settings: { MAX_IN_FLIGHT: "256", RPC_TIMEOUT_MS: "3000" },
-      more: { cautious: { id: CAUTIOUS, top: "" } },
+      more: { cautious: { id: CAUTIOUS, confirmations: 4 } },
     });
-    scene.home.write(
-      "cautious.toml",
-      scene.specText
-        .replace(/externalJobID = .*/, `externalJobID = "${CAUTIOUS}"`)
-        .replace("minIncomingConfirmations = 1", "minIncomingConfirmations = 4"),
-    );
-    await scene.restart();
     await scene.chain.mine(20); // no reorg reaches back to the contracts
   });
   afterEach(() => {

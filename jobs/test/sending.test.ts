@@ -6,7 +6,7 @@ import { clockFromFile, systemClock } from "@bijuli/protocol";
 import { Wallet } from "ethers";
 import { ChainClock } from "../src/chain/chain-clock.ts";
 import { KEYS } from "./fixtures/chain.ts";
-import { startProxy } from "./fixtures/proxy.ts";
+import { type SilentProxy, startProxy } from "./fixtures/proxy.ts";
 import { until } from "./fixtures/until.ts";
 import { type Scene, type ShownRun, startScene, wellAgain } from "./support/scene.ts";
 
@@ -29,23 +29,33 @@ describe("keys, fees, confirmations and transports", () => {
     return { from: transaction!.from, to: transaction!.to };
   };
 
+  let proxy: SilentProxy;
+
   before(async () => {
     scene = await startScene({
       senders,
       settings: { NODE_KEY: senders.join(","), BUMP_AFTER_BLOCKS: "1", MAX_FEE_WEI: String(20n * 10n ** 9n) },
       more: {
-        deep: { id: DEEP, send: "minConfirmations=6" },
+        deep: { id: DEEP, send: "minConfirmations=12" },
         revert: { id: STRICT_REVERT, send: "minConfirmations=1 failOnRevert=true" },
       },
     });
+    proxy = await startProxy(scene.chain.port);
   });
   afterEach(() => wellAgain(scene));
-  after(() => scene?.close());
+  after(async () => {
+    await scene?.close();
+    await proxy?.close();
+  });
 
   test("several keys send at once, and a group stays with its key, also over a restart", async () => {
     const groups = [...Array(9).keys()].map((index) => `keys ${index}`);
     for (const group of groups) await scene.request(group, "x", 2);
     for (const group of groups) await scene.delivered(group, 2);
+    await scene.request("deep", "x", 1, { jobId: DEEP });
+    await scene.delivered("deep", 1);
+    const waiting = await scene.cause("deep", /delivered in block \d+: waits for 12 confirmations/);
+    assert.equal(waiting.state, "sent");
     await scene.restart();
     for (const group of groups) await scene.request(group, "x", 2);
     const used = new Set<string>();
@@ -88,13 +98,9 @@ describe("keys, fees, confirmations and transports", () => {
   });
 
   test("minConfirmations: the run is at an end when so many blocks hold its delivery, also over a restart", async () => {
-    await scene.request("deep", "x", 1, { jobId: DEEP });
-    await scene.delivered("deep", 1);
-    const waiting = await scene.cause("deep", /delivered in block \d+: waits for 6 confirmations/);
-    assert.equal(waiting.state, "sent");
-    await scene.restart();
+    // Asked for before the restart, in the first test.
     const run = await until("its end", async () => (await scene.runs("deep")).find((one) => one.state === "delivered"));
-    assert.ok((await scene.chain.provider.getBlockNumber()) >= Number(run.deliveryBlock) + 5);
+    assert.ok((await scene.chain.provider.getBlockNumber()) >= Number(run.deliveryBlock) + 11);
   });
 
   test("failOnRevert: a reverted transaction ends the run, with the cause", async () => {
@@ -136,7 +142,12 @@ describe("keys, fees, confirmations and transports", () => {
   test("through an AuthorizedForwarder, which alone the Operator lets send", async () => {
     const forwarder = await scene.chain.deployForwarder(senders);
     await (await scene.chain.operator.getFunction("setAuthorizedSenders")([forwarder.target])).wait();
-    await scene.restart({ FORWARDER: String(forwarder.target), CLOCK_TOLERANCE_SECONDS: "0" });
+    await scene.restart({
+      FORWARDER: String(forwarder.target),
+      CLOCK_TOLERANCE_SECONDS: "0",
+      RPC_URL: `ws://127.0.0.1:${proxy.port},${scene.chain.url}`,
+      RPC_TIMEOUT_MS: "1000",
+    });
     for (const group of ["forwarded 1", "forwarded 2"]) {
       await scene.request(group, "x", 3);
       await scene.delivered(group, 3);
@@ -146,34 +157,22 @@ describe("keys, fees, confirmations and transports", () => {
       });
       assert.equal((await senderOf(run!)).to, forwarder.target);
     }
-    await (await scene.chain.operator.getFunction("setAuthorizedSenders")(addresses)).wait();
   });
 
   test("WebSocket is transport and subscription; one that falls silent is passed over, and opened anew when it can be", async () => {
-    const proxy = await startProxy(scene.chain.port);
-    try {
-      await scene.restart({
-        RPC_URL: `ws://127.0.0.1:${proxy.port},${scene.chain.url}`,
-        RPC_TIMEOUT_MS: "1000",
-        CLOCK_TOLERANCE_SECONDS: "0",
-      });
-      await scene.request("socket", "x", 3);
-      await scene.delivered("socket", 3);
-      await until("the subscription", async () => (await health()).checks.subscription === true);
-      proxy.freeze();
-      await scene.request("socket", "x", 3);
-      await scene.delivered("socket", 6, 20_000);
-      await until("the silence to be noticed", async () =>
-        scene.node.log.some(({ msg }) => /keeps silent about new blocks/.test(String(msg))),
-      );
-      proxy.thaw();
-      await until("the subscription again", async () => (await health()).checks.subscription === true);
-      await scene.request("socket", "x", 3);
-      await scene.delivered("socket", 9);
-      assert.deepEqual(await scene.numbers("socket"), [...Array(9).keys()]);
-    } finally {
-      await scene.nodes.pop()!.kill();
-      await proxy.close();
-    }
+    await scene.request("socket", "x", 3);
+    await scene.delivered("socket", 3);
+    await until("the subscription", async () => (await health()).checks.subscription === true);
+    proxy.freeze();
+    await scene.request("socket", "x", 3);
+    await scene.delivered("socket", 6, 20_000);
+    await until("the silence to be noticed", async () =>
+      scene.node.log.some(({ msg }) => /keeps silent about new blocks/.test(String(msg))),
+    );
+    proxy.thaw();
+    await until("the subscription again", async () => (await health()).checks.subscription === true);
+    await scene.request("socket", "x", 3);
+    await scene.delivered("socket", 9);
+    assert.deepEqual(await scene.numbers("socket"), [...Array(9).keys()]);
   });
 });

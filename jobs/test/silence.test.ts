@@ -43,11 +43,11 @@ describe("a silent operator", () => {
     assert.deepEqual((await purposes()).sort(), ["fulfil", "fulfil", "fulfil", "open", "repeat", "repeat", "repeat"]);
   });
 
-  test("when the feeder pays no more, that is told; with HEAL_SILENT=node the node's own LINK pays", async () => {
+  test("when the feeder pays no more, the node's own LINK pays with HEAL_SILENT=node; that it has none is told", async () => {
     const lot = scene.market.firstLot + 1n;
     // The adapter is down for the repeated request as well, so that it has to be repeated again.
     scene.adapter.answer = () => ({ status: 500 });
-    await start("feeder", lot);
+    await start("node", lot);
     await scene.opened(lot);
     await scene.market.passSeconds(601);
     await repeats(6);
@@ -61,7 +61,6 @@ describe("a silent operator", () => {
       /stage \d \(from 0\) of lot \d+ of feeder 0x\w+ is not served and not healed: .*(allowance|balance)/i,
     );
     await scene.market.giveLink(KEYS[1], 100n);
-    await start("node", lot);
     await repeats(9);
     scene.well();
     await scene.closed(lot);

@@ -251,6 +251,15 @@ describe("bijuli feeder", { skip: hasAnvil ? false : "anvil has no binary here" 
     assert.deepEqual([none.code, none.stderr], [2, "there is no feeder nowhere (show without a name lists them)\n"]);
   });
 
+  it("has a member's meter replaced, once", async () => {
+    writeFileSync(join(cwd, "KITCHEN-2.json"), JSON.stringify(identity("KITCHEN-2")));
+    await succeeds(REGULATOR, "register", "--opening", "KITCHEN-2.json", "--capacity-watts", "5000");
+    const replace = ["replace", "valley", "--serial", "KITCHEN", "--by", "KITCHEN-2"];
+    await refused(2, /no member of valley is read by meter ATTIC/, REGULATOR, ...replace.with(3, "ATTIC"));
+    assert.match((await succeeds(REGULATOR, ...replace)).stderr, /account 3 is read by KITCHEN-2 from lot 6000000 on/);
+    await settled(REGULATOR, ...replace);
+  });
+
   it("schedules what the AccessManager delays, and does it when the delay is over", async () => {
     const manager = new Contract(book.accessManager, AccessManagerAbi, chain.wallet(0));
     const deputy = new Wallet(STRANGER).address;

@@ -26,6 +26,7 @@ export interface Options {
   "from-lot"?: string | undefined;
   feeder?: string | undefined;
   seat?: string[] | undefined;
+  by?: string | undefined;
 }
 
 const usage = (message: string) => new BijuliError("usage", message, { remedy: "--help says more" });
@@ -204,6 +205,21 @@ export async function operators(desk: Desk, [name, ...rest]: readonly string[], 
   if (now && key(now) === key(seats)) return done(`nothing to do: ${name} has these operators`);
   await desk.act(`the operators of ${name}`, desk.market, "setOperators", [feeder, seats], { restricted: true });
   return done(`${name} is served by ${seats.map(({ operator }) => operator).join(", ")}`);
+}
+
+/** Puts a registered meter in the place of a member's, for lots not yet begun. */
+export async function replace(desk: Desk, [name, ...rest]: readonly string[], options: Options) {
+  const { serial, by } = options;
+  if (!name || rest.length > 0 || !serial || !by) throw usage("replace takes one FEEDER, --serial OLD and --by NEW");
+  const feeder = feederId(name);
+  const account: bigint = await desk.market.getFunction("seatOf")(meterIdOf(serial));
+  const now = account === 0n ? undefined : await desk.market.getFunction("accountOf")(account);
+  if (now?.feeder !== feeder) throw new BijuliError("unknown", `no member of ${name} is read by meter ${serial}`);
+  if (now.meterId === meterIdOf(by)) return done(`nothing to do: account ${account} is read by ${by}`);
+  const fromLot = await fromLotOf(desk, options);
+  const args = [account, meterIdOf(by), fromLot];
+  await desk.act(`the meter of account ${account}`, desk.market, "replaceMeter", args, { restricted: true });
+  return done(`account ${account} is read by ${by} from lot ${fromLot} on; ${serial} still reads the lots before`);
 }
 
 /** Pays LINK into a feeder's balance, from the sender's own. */

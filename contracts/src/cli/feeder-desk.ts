@@ -140,6 +140,14 @@ export class Desk {
       const { firstLot, endLot } = await this.market.getFunction("accountOf")(account);
       if (endLot === 0n) return { account, firstLot };
     }
+    // or one whose meter this one has replaced
+    const seat: bigint = await this.market.getFunction("seatOf")(meter.meterId);
+    if (seat !== 0n) {
+      const now = await this.market.getFunction("accountOf")(seat);
+      const theirs = !meter.account || meter.account.toLowerCase() === now.owner.toLowerCase();
+      const same = now.feeder === feeder && now.meterId === meter.meterId && Number(now.role) === role;
+      if (same && theirs && now.endLot === 0n) return { account: seat, firstLot: now.firstLot };
+    }
     const whose = meter.account ? ` by ${meter.account}` : "";
     throw new BijuliError("unknown", `nobody has joined as ${ROLES[role]} with meter ${meter.serial}${whose}`, {
       remedy: "its owner runs bijuli feeder join",

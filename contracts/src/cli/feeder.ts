@@ -5,7 +5,7 @@ import { readAddressBook } from "../deployment/address-book.ts";
 import { chosenNetwork, NETWORK_OPTIONS } from "./chosen-network.ts";
 import { main } from "./command.ts";
 import { connect } from "./connection.ts";
-import { charter, consent, create, fundLink, join, list, operators, register } from "./feeder-acts.ts";
+import { charter, consent, create, fundLink, join, list, operators, register, replace } from "./feeder-acts.ts";
 import { Desk } from "./feeder-desk.ts";
 import { show } from "./feeder-show.ts";
 import { openKey } from "./key.ts";
@@ -21,6 +21,8 @@ The regulator:
   create NAME                                  creates a feeder
   charter FILE [--from-lot N]                  sets terms, distributor, and plants with their prices
   list FILE [--from-lot N]                     lists the file's consumers, of those that have joined
+  replace FEEDER --serial OLD --by NEW [--from-lot N]
+                                               another registered meter takes the place of a member's; its account stays
   operators FEEDER --seat OPERATOR,JOB,LINK …  who serves its requests: "own" or an address, the job's UUID, LINK each
 A participant:
   join FEEDER --serial S --role ROLE [--limit WEI] [--deposit ETHER]
@@ -51,6 +53,7 @@ const options = {
   opening: { type: "string" },
   "capacity-watts": { type: "string" },
   serial: { type: "string" },
+  by: { type: "string" },
   role: { type: "string" },
   limit: { type: "string" },
   deposit: { type: "string" },
@@ -61,7 +64,7 @@ const options = {
   seat: { type: "string", multiple: true },
 } as const;
 
-const COMMANDS = { register, create, join, consent, charter, list, operators, "fund-link": fundLink, show };
+const COMMANDS = { register, create, join, consent, charter, list, replace, operators, "fund-link": fundLink, show };
 
 const secrets = new Map<string, string>();
 

@@ -59,7 +59,7 @@ USER node
 ENV EA_HOST=0.0.0.0 EA_PORT=8080 DATA_DIR=/var/lib/bijuli/adapter
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["node", "-e", "fetch('http://127.0.0.1:'+process.env.EA_PORT+'/health').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
-# A small nursery and one helper thread: a third less memory, at no cost in speed (adapter/README.md).
+# A small nursery and one worker thread: a third less memory, at no cost in speed (adapter/README.md).
 CMD ["node", "--max-semi-space-size=4", "--v8-pool-size=1", "adapter/src/cli.ts"]
 
 FROM runtime AS node

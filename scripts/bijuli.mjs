@@ -9,7 +9,7 @@ const parts = {
   adapter: {
     file: "adapter/src/cli.ts",
     about: "the Chainlink external adapter that serves the meters' readings",
-    // Its garbage is young and small, and one helper thread of V8 suffices: 25 MB less, at no cost in speed (adapter/README.md).
+    // Its garbage is young and small, and one worker thread of V8 suffices: 25 MB less, at no cost in speed (adapter/README.md).
     node: ["--max-semi-space-size=4", "--v8-pool-size=1"],
   },
   node: { file: "jobs/src/cli.ts", about: "the oracle node: runs job specs, opens lots, delivers in order" },

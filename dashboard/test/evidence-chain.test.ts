@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Hex } from "@bijuli/protocol";
+import { encodeRlp, type RlpStructuredData } from "ethers";
 import { Anvil, hasAnvil } from "../../contracts/test/support/anvil.ts";
 import { ProvenChain } from "../src/evidence/proven-chain.ts";
+import { decodeRlp } from "../src/evidence/rlp.ts";
 import { type Rpc, RpcSupplier } from "../src/evidence/rpc-supplier.ts";
 import { addList, EMPTY_ROOT, listKey, trieValue } from "../src/evidence/trie.ts";
 import { DoesNotHold, Witness } from "../src/evidence/witness.ts";
@@ -25,6 +27,28 @@ test("a list's trie: every entry is found, no other, and none in a trie whose no
     assert.equal(trieValue(witness, root, listKey(length), "it"), null);
     if (length > 0) assert.throws(() => trieValue(new Witness(), root, listKey(0), "it"), DoesNotHold);
   }
+});
+
+test("RLP: what it encodes is decoded; what is cut short, or goes on, is refused", () => {
+  const long = `0x${"cd".repeat(300)}` as Hex;
+  for (const item of [
+    "0x",
+    "0x00",
+    "0x7f",
+    "0x80",
+    "0xffff",
+    long,
+    [],
+    [[], ["0x01"]],
+    [long, [long, "0x"], `0x${"11".repeat(55)}`],
+  ]) {
+    const bytes = encodeRlp(item as RlpStructuredData) as Hex;
+    assert.deepEqual(decodeRlp(bytes), item);
+    assert.throws(() => decodeRlp(`${bytes}00`), DoesNotHold);
+    if (bytes.length > 4) assert.throws(() => decodeRlp(bytes.slice(0, -2) as Hex), DoesNotHold);
+  }
+  for (const bytes of ["0x", "0xb8", "0xc2c2", "0xf8", "0x8"])
+    assert.throws(() => decodeRlp(bytes as Hex), DoesNotHold, bytes);
 });
 
 describe("what a block's hash proves", { skip: hasAnvil ? false : "no anvil here" }, () => {

@@ -1,6 +1,7 @@
 import type { Hex } from "@bijuli/protocol";
-import { decodeRlp, encodeRlp, keccak256 } from "ethers";
+import { encodeRlp, keccak256 } from "ethers";
 import { bytesOf } from "./hex-bytes.ts";
+import { decodeRlp } from "./rlp.ts";
 import { DoesNotHold } from "./witness.ts";
 
 /** What a block's header commits to. */
@@ -78,7 +79,7 @@ export function headerBytes(block: Record<string, unknown>): Hex {
 }
 
 export function decodeHeader(bytes: Hex): Header {
-  const fields = decodeRlp(bytesOf(bytes)) as Hex[];
+  const fields = decodeRlp(bytes) as Hex[];
   return {
     hash: keccak256(bytesOf(bytes)) as Hex,
     parentHash: fields[0]!,
@@ -99,7 +100,7 @@ export function decodeTransaction(raw: Hex, what: string): ProvenTransaction {
   const legacy = Number.parseInt(type, 16) >= 0xc0;
   const at = legacy ? 3 : TO_AT[type];
   if (at === undefined) throw new DoesNotHold(`${what}: transactions of type 0x${type} are not known here`);
-  const fields = decodeRlp(bytesOf(legacy ? raw : `0x${raw.slice(4)}`)) as Hex[];
+  const fields = decodeRlp(legacy ? raw : `0x${raw.slice(4)}`) as Hex[];
   const to = fields[at]!;
   return { hash: keccak256(bytesOf(raw)) as Hex, to: to === "0x" ? undefined : to, input: fields[at + 2]! };
 }
@@ -120,12 +121,7 @@ export function receiptBytes(receipt: {
 
 export function decodeReceipt(bytes: Hex): { succeeded: boolean; logs: ProvenLog[] } {
   const legacy = Number.parseInt(bytes.slice(2, 4), 16) >= 0xc0;
-  const [status, , , logs] = decodeRlp(bytesOf(legacy ? bytes : `0x${bytes.slice(4)}`)) as [
-    Hex,
-    Hex,
-    Hex,
-    [Hex, Hex[], Hex][],
-  ];
+  const [status, , , logs] = decodeRlp(legacy ? bytes : `0x${bytes.slice(4)}`) as [Hex, Hex, Hex, [Hex, Hex[], Hex][]];
   return {
     succeeded: status === "0x01",
     logs: logs.map(([address, topics, data]) => ({ address, topics, data })),

@@ -1,11 +1,17 @@
 import { EnergyMarketAbi } from "@bijuli/contracts/abi";
 import type { Hex } from "@bijuli/protocol";
-import { Interface, type LogDescription, type Result } from "ethers";
+import { EventFragment, Interface, type LogDescription, type Result } from "ethers";
 import type { BillEvent, BillRequest, BillTransaction } from "./bill.ts";
 import type { ProvenChain } from "./proven-chain.ts";
 import { DoesNotHold } from "./witness.ts";
 
 const market = new Interface(EnergyMarketAbi);
+/** The names of each event's fields. */
+const FIELDS = new Map(
+  market.fragments.flatMap((fragment) =>
+    fragment instanceof EventFragment ? [[fragment.name, fragment.inputs.map(({ name }) => name)] as const] : [],
+  ),
+);
 
 /** An event of the market in a transaction that the chain proves. */
 export interface ProvenEvent {
@@ -100,11 +106,10 @@ export function concerns(
 
 /** An event as a bill shows it. */
 export function shown({ transaction, name, args }: ProvenEvent): BillEvent {
-  const { inputs } = market.getEvent(name)!;
   return {
     transaction: transaction.hash,
     name,
-    args: Object.fromEntries(inputs.map((input, i) => [input.name, plain(args[i])])),
+    args: Object.fromEntries(FIELDS.get(name)!.map((field, i) => [field, plain(args[i])])),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Hex } from "@bijuli/protocol";
-import { decodeRlp, keccak256 } from "ethers";
+import { keccak256 } from "ethers";
 import {
   decodeHeader,
   decodeReceipt,
@@ -8,6 +8,7 @@ import {
   type ProvenLog,
   type ProvenTransaction,
 } from "./block.ts";
+import { decodeRlp } from "./rlp.ts";
 import { listKey, trieValue } from "./trie.ts";
 import { DoesNotHold, type Witness } from "./witness.ts";
 

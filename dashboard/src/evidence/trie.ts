@@ -1,14 +1,12 @@
 import type { Hex } from "@bijuli/protocol";
-import { decodeRlp, encodeRlp, keccak256, type RlpStructuredData } from "ethers";
-import { bytesOf } from "./hex-bytes.ts";
+import { encodeRlp, keccak256, type RlpStructuredData } from "ethers";
+import { decodeRlp, type Rlp } from "./rlp.ts";
 import { DoesNotHold, type Witness } from "./witness.ts";
 
 /*
  * Ethereum's Merkle-Patricia trie (Yellow Paper, appendix D): finding a key's value below a root, or proving that there
- * is none, and building the tries of a block's transactions and receipts. RLP comes from ethers.
+ * is none, and building the tries of a block's transactions and receipts.
  */
-
-type Node = Hex | Node[];
 
 /** The root of a trie that holds nothing. */
 export const EMPTY_ROOT = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421";
@@ -42,17 +40,17 @@ export function trieValue(witness: Witness, root: Hex, key: Hex, what: string): 
 }
 
 /** A child shorter than 32 bytes stands in its parent; a longer one is found by its hash. */
-function resolve(witness: Witness, next: Node, what: string): Node[] {
+function resolve(witness: Witness, next: Rlp, what: string): Rlp[] {
   return typeof next === "string" ? decode(witness.get(next, what), what) : next;
 }
 
-function decode(bytes: Hex, what: string): Node[] {
-  const node = decodeRlp(bytesOf(bytes)) as Node;
+function decode(bytes: Hex, what: string): Rlp[] {
+  const node = decodeRlp(bytes);
   if (typeof node === "string") throw new DoesNotHold(`${what}: its proof is malformed`);
   return node;
 }
 
-function heldBy(value: Node, what: string): Hex | null {
+function heldBy(value: Rlp, what: string): Hex | null {
   if (typeof value !== "string") throw new DoesNotHold(`${what}: its proof is malformed`);
   return value === "0x" ? null : value;
 }

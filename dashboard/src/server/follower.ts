@@ -117,7 +117,7 @@ export class Follower {
     for (let from = (store.position()?.block ?? startBlock - 1) + 1; from <= this.head.number; ) {
       if (this.#stop.signal.aborted) return;
       const to = Math.min(this.head.number, from + logRange - 1);
-      await this.#range(from, to);
+      if (!(await this.#range(from, to))) return;
       from = to + 1;
     }
   }
@@ -148,15 +148,17 @@ export class Follower {
     return (await this.#options.rpc.call<Header | null>("eth_getBlockByNumber", [hex(block), false]))?.hash;
   }
 
-  async #range(from: number, to: number): Promise<void> {
+  /** @returns whether the range was taken in; not when the chain went another way meanwhile */
+  async #range(from: number, to: number): Promise<boolean> {
     const { rpc, store, projection, addresses, reorgDepth } = this.#options;
     const range = { address: addresses, fromBlock: hex(from), toBlock: hex(to) };
-    const [found, end] = await rpc.batch<RpcLog[] & Header>([
-      { method: "eth_getLogs", params: [range] },
-      { method: "eth_getBlockByNumber", params: [hex(to), false] },
-    ]);
-    const logs = await this.#described(found as RpcLog[]);
+    const end = await this.#hashOf(to);
+    const logs = await this.#described(await rpc.call<RpcLog[]>("eth_getLogs", [range]));
     const inputs = await this.#inputs(logs);
+    // The same last block before and after, and what came before it still there: all of it is of one branch.
+    const before = store.position();
+    if (end === undefined || (await this.#hashOf(to)) !== end) return false;
+    if (before !== undefined && (await this.#hashOf(before.block)) !== before.hash) return false;
     const changed = new Set<Hex>();
     const { database } = store;
     const final = this.head!.number - reorgDepth;
@@ -180,7 +182,7 @@ export class Follower {
         await breather.breathe();
       }
       store.noteChanges(undefined);
-      store.run("insert or replace into checkpoint values (?, ?)", to, end!.hash);
+      store.run("insert or replace into checkpoint values (?, ?)", to, end);
       store.settle(final);
       database.exec("commit");
     } catch (error) {
@@ -191,6 +193,7 @@ export class Follower {
     this.followed = to;
     this.logs += logs.length;
     if (logs.length > 0) this.#options.onChange(changed);
+    return true;
   }
 
   async #described(logs: RpcLog[]): Promise<StoredLog[]> {

@@ -1,45 +1,36 @@
 import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
-import { encodeEnergies, type Hex, isHex, lotStart, Quality, type SignedReading } from "@bijuli/protocol";
+import { encodeEnergies, type Hex, type SignedReading } from "@bijuli/protocol";
 import { Interface, type LogDescription } from "ethers";
 import { deliveriesIn, type LatePart, Ledger, type LotStatement, type MeterLot } from "../ledger/index.ts";
+import { Alarms, Severity } from "./alarms.ts";
 import { Breather } from "./breather.ts";
 import { Buckets } from "./buckets.ts";
 import { Entries } from "./entries.ts";
-import { type Store, type StoredLog, stored } from "./store.ts";
+import { placeOf, type Store, type StoredLog, stored } from "./store.ts";
 
 const market = new Interface(EnergyMarketAbi);
 const registry = new Interface(MeterRegistryAbi);
 const terms = market.getEvent("Chartered")!.inputs.find(({ name }) => name === "terms")!.components!;
 
-export const STAGES = ["plant", "distributor", "consumers", "closed"] as const;
-/** How much an alarm matters. */
-export const Severity = { NOTICE: 1, WARNING: 2, ALARM: 3 } as const;
-/** Loss above the ideal of this much (WAD) is worth an inspection, and not only its penalty. */
-const GRAVE_LOSS = 20_000_000_000_000_000n;
-const GRAVE_BITS = Quality.CRITICAL_ERROR | Quality.DATA_INVALID | Quality.SENSOR_FAULT;
-const TOLD_BITS = GRAVE_BITS | Quality.CLOCK_INVALID | Quality.GAP | Quality.POWER_DOWN;
-
 const number = Number;
-const place = (log: StoredLog): bigint => BigInt(log.block) * 1_048_576n + BigInt(log.index);
 
 /** Logs become the ledger's lots and the page's rows. */
 export class Projection {
   readonly #store: Store;
   readonly #lotSeconds: number;
-  readonly #unaccountedBps: bigint;
+  readonly #alarms: Alarms;
   readonly #meters = new Map<Hex, bigint>();
   #ledger: Ledger;
   #late: LatePart[] = [];
   #buckets: Buckets;
   #entries: Entries;
-  #nth = 0;
   /** The deliveries of the transaction that was looked at last. */
   #delivered: { tx: Hex; requests: Set<string> } | undefined;
 
   constructor(store: Store, options: { lotSeconds: number; unaccountedBps: number }) {
     this.#store = store;
     this.#lotSeconds = options.lotSeconds;
-    this.#unaccountedBps = BigInt(options.unaccountedBps);
+    this.#alarms = new Alarms(store, options.unaccountedBps);
     this.#ledger = this.#newLedger();
     this.#buckets = new Buckets(store, options.lotSeconds);
     this.#entries = new Entries(store, () => this.#ledger.accounts);
@@ -65,10 +56,9 @@ export class Projection {
     const topics = [...log.topics];
     const event = market.parseLog({ topics, data: log.data }) ?? registry.parseLog({ topics, data: log.data });
     if (!event) return undefined;
-    this.#nth = 0;
     const lots = await this.#ledger.apply([this.#chainLog(log)]);
     await this.#tables(event, log);
-    this.#entries.take(event, log, place(log));
+    this.#entries.take(event, log, placeOf(log));
     for (const late of this.#late.splice(0)) this.#latePart(late);
     for (const lot of lots) this.#lot(lot, log);
     if (lots.length > 0) this.#buckets.add(lots);
@@ -113,7 +103,7 @@ export class Projection {
         break;
       case "EquivocationProven":
         store.run("update meter set equivocations = equivocations + 1 where id = ?", args.meterId);
-        this.#alarm(log, { lot: args.lot, meter: args.meterId, kind: "equivocation", severity: Severity.ALARM });
+        this.#alarms.raise(log, { lot: args.lot, meter: args.meterId, kind: "equivocation", severity: Severity.ALARM });
         break;
       case "FeederCreated":
         store.put("feeder", { id: args.feeder, number: args.number, name: args.name, terms: "{}", lots: 0 });
@@ -153,7 +143,7 @@ export class Projection {
         break;
       case "ReserveLow":
         store.run("update account set reserve_low = 1 where id = ?", args.account);
-        this.#alarm(log, {
+        this.#alarms.raise(log, {
           kind: "reserve-low",
           severity: Severity.NOTICE,
           value: args.balance,
@@ -178,7 +168,7 @@ export class Projection {
       case "StageRequested":
         store.put("request", {
           id: args.requestId,
-          place: place(log),
+          place: placeOf(log),
           feeder: args.feeder,
           lot: args.lot,
           stage: args.stage,
@@ -206,7 +196,7 @@ export class Projection {
         );
         store.run("update clearing set deferred = deferred + 1 where feeder = ? and last = ?", args.feeder, args.lot);
         if (number(args.reason) === 3) {
-          this.#alarm(log, {
+          this.#alarms.raise(log, {
             feeder: args.feeder,
             lot: args.lot,
             kind: "reading-missing",
@@ -217,7 +207,7 @@ export class Projection {
         break;
       case "ReadingRefused":
         store.run("update clearing set refused = refused + 1 where feeder = ? and last = ?", args.feeder, args.lot);
-        this.#alarm(log, {
+        this.#alarms.raise(log, {
           feeder: args.feeder,
           lot: args.lot,
           meter: args.meterId,
@@ -227,7 +217,7 @@ export class Projection {
         });
         break;
       case "CapacityExceeded":
-        this.#alarm(log, {
+        this.#alarms.raise(log, {
           feeder: args.feeder,
           lot: args.lot,
           meter: args.meterId,
@@ -238,7 +228,7 @@ export class Projection {
         break;
       case "Estimated":
         store.run("update clearing set estimated = 1 where feeder = ? and last = ?", args.feeder, args.lot);
-        this.#alarm(log, {
+        this.#alarms.raise(log, {
           feeder: args.feeder,
           lot: args.lot,
           meter: args.meterId,
@@ -373,10 +363,10 @@ export class Projection {
         const tx =
           stage === 0 ? transactions.plant : stage === 1 ? transactions.distributor : transactions.consumers.at(-1);
         this.#record(feeder, stage, part.signed, tx);
-        this.#qualityAlarm(log, feeder, clearing, part);
+        this.#alarms.ofQuality(log, feeder, clearing, part);
       }
     }
-    const alarms = this.#lotAlarms(log, statement);
+    const alarms = this.#alarms.ofLot(log, statement);
     const sum = (parts: readonly MeterLot[]) => parts.reduce((total, { money }) => total + money, 0n);
     this.#store.put("lot", {
       feeder,
@@ -399,65 +389,6 @@ export class Projection {
       alarms,
     });
     this.#store.run("update feeder set lots = lots + 1 where id = ?", feeder);
-  }
-
-  /** @returns how many */
-  #lotAlarms(log: StoredLog, { feeder, lot, cleared }: LotStatement): number {
-    const before = this.#nth;
-    const alarm = (kind: string, severity: number, value: bigint, detail: object) =>
-      this.#alarm(log, { feeder, lot, kind, severity, value, detail });
-    if (cleared.excessLoss > 0n) {
-      alarm("loss", cleared.excessLoss >= GRAVE_LOSS ? Severity.ALARM : Severity.NOTICE, cleared.excessLoss, {
-        lost: String(cleared.lost),
-        actualLoss: String(cleared.actualLoss),
-      });
-    }
-    if (cleared.unaccounted * 10_000n > cleared.available * this.#unaccountedBps)
-      alarm("unaccounted", Severity.ALARM, cleared.unaccounted, { available: String(cleared.available) });
-    if (cleared.overdrawn > 0n) alarm("overdrawn", Severity.WARNING, cleared.overdrawn, {});
-    if (cleared.gain > 0n) alarm("gain", Severity.WARNING, cleared.gain, {});
-    return this.#nth - before;
-  }
-
-  #qualityAlarm(log: StoredLog, feeder: Hex, lot: bigint, { meterId, signed }: MeterLot): void {
-    const quality = (signed?.reading.quality ?? 0) & TOLD_BITS;
-    if (quality === 0) return;
-    const severity = (quality & GRAVE_BITS) !== 0 ? Severity.WARNING : Severity.NOTICE;
-    this.#alarm(log, { feeder, lot, meter: meterId, kind: "quality", severity, value: BigInt(quality) });
-  }
-
-  #alarm(
-    log: StoredLog,
-    alarm: {
-      feeder?: Hex;
-      lot?: bigint;
-      meter?: Hex;
-      kind: string;
-      severity: number;
-      value?: bigint;
-      detail?: object;
-    },
-  ): void {
-    const feeder = alarm.feeder ?? (alarm.meter && this.#feederOf(alarm.meter));
-    this.#store.put("alarm", {
-      place: place(log),
-      nth: this.#nth++,
-      feeder: feeder ?? null,
-      lot: alarm.lot ?? null,
-      meter: alarm.meter ?? null,
-      kind: alarm.kind,
-      severity: alarm.severity,
-      value: alarm.value === undefined ? null : stored(alarm.value),
-      detail: JSON.stringify(alarm.detail ?? {}),
-      time: log.time,
-      tx: log.tx,
-    });
-  }
-
-  #feederOf(meter: Hex): string | undefined {
-    const account = this.#store.accountOf(meter);
-    if (account === undefined) return undefined;
-    return this.#store.get("select feeder from account where id = ?", account)?.feeder as string | undefined;
   }
 
   #part(part: MeterLot, lot: bigint, late: boolean): void {
@@ -500,9 +431,3 @@ export class Projection {
     return this.#store.get("select coalesce(max(number), 0) + 1 as next from meter")!.next as bigint;
   }
 }
-
-/** Where in time a lot begins, in unix seconds. */
-export const startOf = (lot: bigint, lotSeconds: number): number => number(lotStart(lot, lotSeconds));
-
-/** @throws nothing: false for what is no feeder's id */
-export const isFeederId = (text: string): text is Hex => isHex(text, 32);

@@ -1,11 +1,29 @@
 import { BPS, type Hex, lotEnd, lotOf, lotStart, qualityNames, WAD } from "@bijuli/protocol";
+import {
+  accountOf,
+  bucketOf,
+  clearingOf,
+  entryOf,
+  int,
+  lotBeforeOf,
+  lotBucketOf,
+  lotOfRow,
+  maxOf,
+  maybe,
+  mergeRows,
+  minOf,
+  momentOf,
+  num,
+  ROLES,
+  termsOf,
+  text,
+} from "./rows.ts";
 import type {
   AccountDetailJson,
   AccountJson,
   AlarmJson,
   BucketJson,
   ClearingJson,
-  EntryJson,
   FeederJson,
   FeederSummary,
   LotDetailJson,
@@ -13,26 +31,16 @@ import type {
   LotPartJson,
   MemberJson,
   MeterJson,
-  Moment,
   Page,
-  RoleName,
   SeriesJson,
   SignedReadingJson,
-  TermsJson,
 } from "./shapes.ts";
 import type { Row, Store } from "./store.ts";
 
-const ROLES: readonly RoleName[] = ["plant", "distributor", "consumer"];
 const DAY = 86_400;
 const HOUR = 3_600;
 /** Pages of an account's statement, of alarms, of lots. */
 export const PAGE = 50;
-
-const text = (value: Row[string] | undefined): string => String(value ?? 0n);
-const maybe = (value: Row[string] | undefined): string | null =>
-  value === null || value === undefined ? null : String(value);
-const int = (value: Row[string] | undefined): bigint => BigInt((value as bigint | string | null | undefined) ?? 0n);
-const num = (value: Row[string] | undefined): number => Number(value ?? 0);
 
 /** What the API answers, out of the store. Every answer is bounded: lists come in pages, series in points. */
 export class Queries {
@@ -113,7 +121,7 @@ export class Queries {
         low,
         high,
       );
-      return { resolution: "lot", ideal, points: rows.map((row) => this.#lotBucket(row)) };
+      return { resolution: "lot", ideal, points: rows.map((row) => lotBucketOf(row, this.#lotSeconds)) };
     }
     const [first, last] = [Number(lotStart(low, this.#lotSeconds)), Number(lotEnd(high, this.#lotSeconds))];
     const span = (last - first) / HOUR <= points && this.#lotSeconds < HOUR ? HOUR : DAY;
@@ -421,149 +429,10 @@ export class Queries {
       signature: row.signature as Hex,
     };
   }
-
-  #lotBucket(row: Row): BucketJson {
-    return {
-      start: Number(lotStart(row.lot as bigint, this.#lotSeconds)),
-      seconds: this.#lotSeconds,
-      lots: 1,
-      sent: text(row.sent),
-      received: text(row.received),
-      available: text(row.available),
-      delivered: text(row.delivered),
-      unaccounted: text(row.unaccounted),
-      overdrawn: text(row.overdrawn),
-      price: text(row.price),
-      priceLow: text(row.price),
-      priceHigh: text(row.price),
-      loss: text(row.actual_loss),
-      lossHigh: text(row.actual_loss),
-    };
-  }
 }
 
 const ACCOUNTS = `select a.*, s.serial, f.name, f.terms from account a left join serial s on s.meter = a.meter
   left join feeder f on f.id = a.feeder`;
-
-const lotBeforeOf = (record: Row): bigint => int(record.lot) - BigInt((record.energies as Uint8Array).length / 6);
-const minOf = (a: bigint, b: bigint) => (a < b ? a : b);
-const maxOf = (a: bigint, b: bigint) => (a > b ? a : b);
-
-function termsOf(row: Row | undefined): TermsJson | null {
-  const terms = JSON.parse((row?.terms as string | undefined) ?? "{}") as TermsJson;
-  return terms.idealLossBps === undefined ? null : terms;
-}
-
-function momentOf(at: Row[string] | undefined, tx: Row[string] | undefined): Moment | null {
-  return at === null || at === undefined ? null : { at: num(at), tx: tx as Hex };
-}
-
-function lotOfRow(row: Row): LotJson {
-  return {
-    lot: text(row.lot),
-    clearing: text(row.clearing),
-    sent: text(row.sent),
-    received: text(row.received),
-    lost: text(row.lost),
-    available: text(row.available),
-    actualLoss: text(row.actual_loss),
-    excessLoss: text(row.excess_loss),
-    factor: text(row.factor),
-    price: text(row.price),
-    delivered: text(row.delivered),
-    unaccounted: text(row.unaccounted),
-    overdrawn: text(row.overdrawn),
-    plantsPaid: text(row.plants_paid),
-    consumersCharged: text(row.consumers_charged),
-    quality: num(row.quality),
-    alarms: num(row.alarms),
-  };
-}
-
-function clearingOf(row: Row, lot: LotJson | null): ClearingJson {
-  return {
-    last: text(row.last),
-    lots: num(row.lots),
-    stage: num(row.stage),
-    opened: { at: num(row.opened_at), tx: row.opened_tx as Hex },
-    plant: momentOf(row.plant_at, row.plant_tx),
-    distributor: momentOf(row.distributor_at, row.distributor_tx),
-    consumers:
-      row.consumers_at === null
-        ? null
-        : { at: num(row.consumers_at), txs: JSON.parse(row.consumers_txs as string) as Hex[] },
-    closed: momentOf(row.closed_at, row.closed_tx),
-    deferred: num(row.deferred),
-    refused: num(row.refused),
-    estimated: num(row.estimated) === 1,
-    lot,
-  };
-}
-
-function bucketOf(row: Row, seconds: number): BucketJson {
-  const [sent, received, available] = [int(row.sent), int(row.received), int(row.available)];
-  const lost = sent > received ? sent - received : 0n;
-  return {
-    start: num(row.start),
-    seconds,
-    lots: num(row.lots),
-    sent: text(sent),
-    received: text(received),
-    available: text(available),
-    delivered: text(row.delivered),
-    unaccounted: text(row.unaccounted),
-    overdrawn: text(row.overdrawn),
-    price: available === 0n ? "0" : (int(row.value) / available).toString(),
-    priceLow: text(row.price_low),
-    priceHigh: text(row.price_high),
-    loss: sent === 0n ? "0" : ((lost * WAD) / sent).toString(),
-    lossHigh: text(row.loss_high),
-  };
-}
-
-const SUMMED = ["lots", "sent", "received", "available", "delivered", "unaccounted", "overdrawn", "value", "alarms"];
-
-function mergeRows(rows: readonly Row[]): Row {
-  const merged: Row = { ...rows[0]! };
-  for (const row of rows.slice(1)) {
-    for (const column of SUMMED) merged[column] = int(merged[column]) + int(row[column]);
-    merged.price_low = minOf(int(merged.price_low), int(row.price_low));
-    merged.price_high = maxOf(int(merged.price_high), int(row.price_high));
-    merged.loss_high = maxOf(int(merged.loss_high), int(row.loss_high));
-  }
-  return merged;
-}
-
-function accountOf(row: Row): AccountJson {
-  return {
-    account: num(row.id),
-    feeder: row.feeder as Hex,
-    feederName: (row.name as string | null) ?? "",
-    role: ROLES[num(row.role)]!,
-    meter: row.meter as Hex,
-    serial: row.serial as string | null,
-    owner: row.owner as Hex,
-    balance: text(row.balance),
-    owed: text(row.owed),
-    pot: text(row.pot),
-    reserve: num(row.role) === 0 ? "0" : (termsOf(row)?.reserve ?? "0"),
-    leftFrom: maybe(row.left_from),
-  };
-}
-
-function entryOf(row: Row): EntryJson {
-  return {
-    id: text(row.place),
-    kind: row.kind as string,
-    amount: text(row.amount),
-    balance: text(row.balance),
-    lot: maybe(row.lot),
-    other: row.other === null ? null : num(row.other),
-    parts: num(row.parts),
-    at: num(row.time),
-    tx: row.tx as Hex,
-  };
-}
 
 function paged<T>(items: T[], limit: number, cursor: (item: T) => string): Page<T> {
   return { items, next: items.length < limit ? null : cursor(items.at(-1)!) };

@@ -17,6 +17,9 @@ export interface StoredLog {
   tx: Hex;
 }
 
+/** A log's place in the chain as one number, in the chain's order. */
+export const placeOf = (log: StoredLog): bigint => BigInt(log.block) * 1_048_576n + BigInt(log.index);
+
 export type Row = Record<string, bigint | string | Uint8Array | null>;
 
 const INT64_MAX = 2n ** 63n - 1n;

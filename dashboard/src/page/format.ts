@@ -5,6 +5,8 @@ import { formatKWh, WAD } from "@bijuli/protocol";
  */
 
 const GROUP = "\u202f";
+/** Between a number and its unit: no line breaks there. */
+const NEXT = "\u00a0";
 
 const grouped = (digits: string): string => digits.replace(/\B(?=(\d{3})+$)/g, GROUP);
 
@@ -19,7 +21,7 @@ export function shifted(value: bigint, shift: number, decimals: number): string 
 
 /** Units as kWh. */
 export function kWh(units: bigint | string, decimals = 4): string {
-  return `${shifted(BigInt(units), 7, decimals)} kWh`;
+  return `${shifted(BigInt(units), 7, decimals)}${NEXT}kWh`;
 }
 
 /** Units in full, for whoever checks. */
@@ -30,20 +32,21 @@ export const units = (value: bigint | string): string =>
 export function money(wei: bigint | string): string {
   const value = BigInt(wei);
   const size = value < 0n ? -value : value;
-  if (size === 0n) return "0 gwei";
-  if (size < 10n ** 5n) return `${value < 0n ? "−" : ""}${grouped(size.toString())} wei`;
-  if (size < 10n ** 15n) return `${shifted(value, 9, size < 10n ** 12n ? 4 : 0)} gwei`;
-  return `${shifted(value, 18, 6)} ETH`;
+  if (size === 0n) return `0${NEXT}gwei`;
+  if (size < 10n ** 5n) return `${value < 0n ? "−" : ""}${grouped(size.toString())}${NEXT}wei`;
+  if (size < 10n ** 15n) return `${shifted(value, 9, size < 10n ** 12n ? 4 : 0)}${NEXT}gwei`;
+  return `${shifted(value, 18, 6)}${NEXT}ETH`;
 }
 
 /** A price, in gwei a kWh. */
 export const price = (weiPerKWh: bigint | string, decimals = 2): string =>
-  `${shifted(BigInt(weiPerKWh), 9, decimals)} gwei/kWh`;
+  `${shifted(BigInt(weiPerKWh), 9, decimals)}${NEXT}gwei/kWh`;
 
 /** A WAD fraction as per cent. */
-export const percent = (wad: bigint | string, decimals = 2): string => `${shifted(BigInt(wad) * 100n, 18, decimals)} %`;
+export const percent = (wad: bigint | string, decimals = 2): string =>
+  `${shifted(BigInt(wad) * 100n, 18, decimals)}${NEXT}%`;
 
-export const bps = (value: string | number): string => `${shifted(BigInt(value), 2, 2)} %`;
+export const bps = (value: string | number): string => `${shifted(BigInt(value), 2, 2)}${NEXT}%`;
 
 /** a / b as a WAD fraction. */
 export const ratio = (a: bigint, b: bigint): bigint => (b === 0n ? 0n : (a * WAD) / b);

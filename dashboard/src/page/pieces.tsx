@@ -50,7 +50,7 @@ export function Fact({
 /** "0.25 kWh" with a smaller kWh: the number is what is read first. */
 function withUnit(children: ComponentChildren): ComponentChildren {
   if (typeof children !== "string") return children;
-  const at = children.lastIndexOf(" ");
+  const at = children.lastIndexOf("\u00a0");
   return at < 0 ? (
     children
   ) : (

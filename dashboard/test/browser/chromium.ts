@@ -102,9 +102,10 @@ export async function seriousFindings(page: Page): Promise<string[]> {
     );
 }
 
-/** Takes a picture for the docs. @returns its size in bytes, and how many pixels the page is too wide */
+/** Takes a picture for the docs, from the top of the page. @throws Error when it is too large for that */
 export async function picture(page: Page, name: string): Promise<void> {
   if (PICTURES !== undefined) mkdirSync(PICTURES, { recursive: true });
+  await page.evaluate("scrollTo(0, 0)");
   const taken = await page.screenshot({
     animations: "disabled",
     ...(PICTURES === undefined ? {} : { path: join(PICTURES, `${name}.png`) }),

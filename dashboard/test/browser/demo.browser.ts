@@ -104,7 +104,7 @@ describe("the demo's page", { skip: missing, timeout: 600_000 }, () => {
     await picture(page, "switches-desktop");
     await go("network");
     await page.getByText(/ off as a penalty/).waitFor();
-    await page.getByText(/1\d\.\d\d % above it: penalty/).waitFor();
+    await page.getByText(/1\d\.\d\d\s% above it: penalty/).waitFor();
     await picture(page, "theft-desktop");
     await go("alarms");
     const alarm = page.locator(".alarms li.poor", { hasText: "Loss above the ideal" }).first();
@@ -258,7 +258,6 @@ describe("the demo's page", { skip: missing, timeout: 600_000 }, () => {
           if (screen === "phone" && scheme === "light" && ["network", "lot", "alarms"].includes(name))
             await picture(viewer.page, `${name}-phone`);
           if (screen === "desktop" && scheme === "dark" && ["network", "trends"].includes(name)) {
-            await viewer.page.evaluate("scrollTo(0, 0)");
             await picture(viewer.page, `${name}-dark`);
           }
         }

@@ -154,10 +154,11 @@ async function qualityIn(network: Network, lot: LotStatement, { signed }: MeterL
   if (!signed) return 0; // estimated: there is no reading
   const { reading, signature } = signed;
   if (reading.energies.length === 1 || reading.quality === 0) return reading.quality;
+  // A reader that somebody has stopped answers nothing: then the or of all lots has to do.
   const response = await fetch(new URL(`/readings/${lot.lot}`, network.readers.get(serial)), {
     signal: AbortSignal.timeout(10_000),
-  });
-  if (!response.ok) return reading.quality;
+  }).catch(() => undefined);
+  if (!response?.ok) return reading.quality;
   const alone = (await response.json()) as { reading: unknown; signature: Hex };
   const single = readingFromJson(alone.reading);
   const sameSigner =

@@ -135,7 +135,12 @@ export class Arrivals {
       if (run.state === "rejected") logger.warn({ ...said, cause: run.cause }, "request rejected");
       else logger.info(said, "request");
     }
-    this.#delivery.add(added);
+    this.#delivery.add(added.filter(({ id }) => !fresh.get(id)!.again));
+    // What was under way before its block went may have been done: it is tried as a call before it is paid for.
+    this.#delivery.add(
+      added.filter(({ id }) => fresh.get(id)!.again),
+      true,
+    );
   }
 
   /** A repeated request stands where the one that it repeats stands or stood. */

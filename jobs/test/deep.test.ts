@@ -18,7 +18,7 @@ const deep = process.env.BIJULI_DEEP === "1";
 const rounds = Number(process.env.BIJULI_DEEP_ROUNDS ?? (deep ? 100 : 1));
 const requests = Number(process.env.BIJULI_DEEP_REQUESTS ?? (deep ? 1_000 : 60));
 const GROUPS = deep ? 50 : 10;
-const PATIENCE_MS = deep ? 600_000 : 60_000;
+const PATIENCE_MS = deep ? 600_000 : 30_000;
 const MINE_MS = 60;
 const patient = { timeout: deep ? 3_000_000 : 120_000 };
 

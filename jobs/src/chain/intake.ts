@@ -29,6 +29,8 @@ export interface IntakeOptions {
 }
 
 const POSITION_EVERY_MS = 1_000;
+/** So many looks in a row an endpoint may lag behind what was seen before another one is asked. */
+const BEHIND_STEPS = 10;
 
 /**
  * Follows the chain: every block from the stored position on, each once while it stays part of the chain, and again what a
@@ -46,6 +48,7 @@ export class Intake {
   #woken = false;
   #loop: Promise<void> | undefined;
   #positionAt = 0;
+  #behind = 0;
   #lastAdvance = Date.now();
   #problem: string | undefined;
 
@@ -143,6 +146,12 @@ export class Intake {
       this.#options.rpc.distrust();
       throw new BijuliError("rpc", `the RPC's head fell from ${this.#head.number} to ${head.number}: it lags or lies`);
     }
+    if (head.number < this.#last && head.hash === this.#seen.get(head.number)) {
+      // Nothing was taken back: this endpoint has not seen yet what another one, or the same one before, had.
+      if (++this.#behind % BEHIND_STEPS === 0) this.#options.rpc.distrust();
+      return false;
+    }
+    this.#behind = 0;
     const ancestor = await this.#ancestor(head);
     if (ancestor < this.#last) {
       this.#options.logger.warn({ ancestor, depth: this.#last - ancestor, head: head.number }, "reorg");

@@ -81,11 +81,12 @@ export class Delivery {
     return this.#lines.size;
   }
 
-  /** Puts runs into their lines. */
-  add(runs: readonly Run[]): void {
+  /** Puts runs into their lines. `rehearse`: their first transaction is tried as a call. */
+  add(runs: readonly Run[], rehearse = false): void {
     for (const run of runs) {
       const entry = this.#lines.add(run);
       if (entry === undefined) continue;
+      entry.rehearse ||= rehearse;
       if (run.state === "unconfirmed") this.#unconfirmed.add(entry);
       this.#dispatch.touch(entry.line);
     }

@@ -44,18 +44,18 @@ export class RunStore {
   }
 
   /**
-   * Writes down new requests; those that are known already are left as they are.
-   * @returns the ids of the new ones
+   * Writes down new requests; those that are known already are left as they are, but for orphaned ones: their block came back.
+   * @returns the ids of those that begin, and whether they did so before
    */
-  async insert(runs: readonly Run[]): Promise<Set<string>> {
-    if (runs.length === 0) return new Set();
+  async insert(runs: readonly Run[]): Promise<Map<string, { again: boolean }>> {
+    if (runs.length === 0) return new Map();
     const now = Date.now();
     const rows = runs.map((run) => ({
       ...run,
       chainId: run.chainId.toString(),
       finishedAt: FINISHED.includes(run.state) ? now : null,
     }));
-    const inserted = await this.#database.query<{ id: string }>(
+    const inserted = await this.#database.query<{ id: string; again: boolean }>(
       `insert into bijuli.run (id, chain_id, operator, block_number, block_hash, log_index, tx_hash, log, job, request_id,
          requester, grp, state, cause, call, stage, created_at, updated_at, finished_at, place_block, place_log)
        select id, "chainId", operator, "blockNumber", "blockHash", "logIndex", "txHash", log, job, "requestId", requester,
@@ -63,10 +63,12 @@ export class RunStore {
        from jsonb_to_recordset($1::jsonb) as x(id text, "chainId" numeric, operator text, "blockNumber" bigint,
          "blockHash" text, "logIndex" integer, "txHash" text, log jsonb, job text, "requestId" text, requester text,
          "group" text, state text, cause text, stage jsonb, "finishedAt" bigint, "placeBlock" bigint, "placeLog" integer)
-       on conflict do nothing returning id`,
+       on conflict (id) do update set state = excluded.state, cause = excluded.cause, call = null, failing_since = null,
+         updated_at = excluded.updated_at, finished_at = excluded.finished_at where run.state = 'orphaned'
+       returning id, xmax <> 0 as again`,
       [jsonb(rows), now],
     );
-    return new Set(inserted.map((row) => row.id));
+    return new Map(inserted.map(({ id, again }) => [id, { again }]));
   }
 
   /** All runs that are not at an end, in the order of their requests. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "../fixtures/until.ts";
-import type { Delivered, Scene } from "./scene.ts";
+import type { Delivered, Scene, ShownRun } from "./scene.ts";
 
 /** How many requests of groups that begin so the chain holds now: a reorg may have taken some. */
 export async function askedOf({ chain }: Scene, prefix: string): Promise<number> {
@@ -28,7 +28,19 @@ export async function settled(scene: Scene, prefix: string, timeoutMs = 30_000):
     wanted = await askedOf(scene, prefix);
     return wanted > 0 && (await delivered()).length >= wanted;
   };
-  await until(`everything of ${prefix}`, done, timeoutMs);
+  try {
+    await until(`everything of ${prefix}`, done, timeoutMs);
+  } catch (cause) {
+    const runs = await scene.node.get<ShownRun[]>("/runs?limit=500");
+    const open = runs.filter(({ group, state }) => group.startsWith(prefix) && !/delivered|orphaned/.test(state));
+    const shown = open.slice(0, 5).map((run) => `${run.group} ${run.state}: ${run.cause}`);
+    const { problems } = await scene.node.get<{ problems: string[] }>("/health");
+    const [asked, got] = [wanted, (await delivered()).length];
+    throw new Error(
+      `${got} of ${asked} delivered, ${open.length} of the node's runs are open: ${shown.join("; ")}; ${problems.join("; ")}`,
+      { cause },
+    );
+  }
   await sleep(300); // one more would come now
   const next = new Map<string, number>();
   const seen = new Set<string>();
@@ -50,7 +62,10 @@ export async function reorg(scene: Scene, depth: number, mineMs?: number): Promi
   await scene.stopMining();
   const { provider, requester } = scene.chain;
   await provider.send("anvil_reorg", [depth, []]).catch(() => {}); // deeper than the chain
-  // Its pool keeps transactions afterwards that it never mines; a pool that forgets them is what a node has to bear.
+  // Its pool keeps transactions afterwards that it never mines, also those that came in meanwhile; a pool that forgets them is
+  // what a node has to bear.
+  await provider.send("anvil_dropAllTransactions", []);
+  await sleep(50);
   await provider.send("anvil_dropAllTransactions", []);
   // What a wallet does when its transaction fell out: the requester's nonces start over.
   (requester.runner as unknown as { reset(): void }).reset();

@@ -71,7 +71,7 @@ async function places(name: string): Promise<{ settings: Record<string, string>;
 
 /** A chain whose blocks hold all that is asked, an adapter that answers at once, and the node. */
 async function stage(settings: Record<string, string>): Promise<Stage> {
-  const chain = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history"] });
+  const chain = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history", "200"] });
   const adapter = await startAdapter();
   const home = makeHome({ "words.toml": await spec(chain) });
   const node = await startNode(
@@ -144,7 +144,7 @@ async function latency({ chain }: Stage, groups: number): Promise<Record<string,
 }
 
 async function compare(): Promise<void> {
-  const bare = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history"] });
+  const bare = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history", "200"] });
   const perSecond = await floor(bare, requests, blockMs);
   await bare.close();
   say(`${requests} requests at once, a block every ${blockMs} ms. Floor: ${perSecond.toFixed(0)} fulfilments/s.\n`);

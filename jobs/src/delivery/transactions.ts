@@ -64,9 +64,14 @@ interface Sender {
   problem: string | undefined;
   /** Settles when all that was stored has been broadcast once. */
   launched: Promise<void>;
+  /** Heads in a row at which the chain wanted a nonce that counts as mined here. */
+  gap: number;
   /** The lowest nonce that waits, and the head at which it came to be the lowest. */
   next: { nonce: number; since: number } | undefined;
 }
+
+/** After so many, what counts as mined is looked at again. */
+const GAP_HEADS = 3;
 
 /**
  * Sends transactions so that none is lost and no nonce is left out: a signed attempt is stored before it is broadcast, and
@@ -109,6 +114,7 @@ export class TransactionManager {
         mined: new Map(),
         problem: undefined,
         launched: Promise.resolve(),
+        gap: 0,
         next: undefined,
       });
     }
@@ -211,7 +217,9 @@ export class TransactionManager {
   onHead(head: Head): Promise<void> {
     return this.#inTurn(async () => {
       this.#head = head;
-      await Promise.all([...this.#senders.values()].map((sender) => this.#follow(sender, head)));
+      const senders = [...this.#senders.values()];
+      await Promise.all(senders.map((sender) => this.#follow(sender, head)));
+      if (senders.some(({ gap }) => gap > 0 && gap % GAP_HEADS === 0)) await this.#recheck(-1);
       if (head.number - this.#finalizedTo >= Math.max(this.#finalityDepth, 16)) {
         this.#finalizedTo = head.number;
         await this.#finalize(head.number - this.#finalityDepth);
@@ -297,6 +305,8 @@ export class TransactionManager {
       .sort((a, b) => a.nonce - b.nonce);
     await this.#collect(sender, candidates);
     const lowest = Math.min(...sender.waiting.keys());
+    // Nonces before it that count as mined, while the chain has them still to come.
+    sender.gap = lowest > used && lowest !== Number.POSITIVE_INFINITY ? sender.gap + 1 : 0;
     const stuck = sender.waiting.get(lowest);
     if (stuck === undefined || stuck.nonce < used) return;
     // Counted from when it came to be the next: those that wait behind others are not stuck.
@@ -312,6 +322,8 @@ export class TransactionManager {
     const found: { sent: Sent; receipt: RpcReceipt }[] = [];
     for (const [index, sent] of candidates.entries()) {
       const receipt = receipts[index];
+      // Of a block that has not been followed yet nobody would notice that a reorg took it back.
+      if (receipt !== undefined && Number(receipt.blockNumber) > (this.#head?.number ?? 0)) continue;
       if (receipt !== undefined) {
         sent.missed = 0;
         sent.blockNumber = Number(receipt.blockNumber);

@@ -7,7 +7,7 @@ const start = fileURLToPath(new URL("../start.ts", import.meta.url));
 const run = promisify(execFile);
 
 /** Commands whose --help is shown, in the order of a meter's way to a bill. */
-const commands = ["reader", "adapter", "node", "deploy", "feeder", "dashboard"];
+const commands = ["reader", "adapter", "node", "deploy", "feeder", "dashboard", "bill", "verify"];
 
 /** What each command's --help says, asked of the commands themselves. */
 export async function commandsReference(): Promise<string> {

@@ -146,6 +146,9 @@ async function startPglite(folder: string): Promise<PGlite> {
       "wal_sync_method=fsync",
       "-c",
       "fsync=on",
+      // The node reads what it wrote last: more would only be memory that fills up with history.
+      "-c",
+      "shared_buffers=32MB",
       "-c",
       "max_wal_size=64MB",
       "-c",

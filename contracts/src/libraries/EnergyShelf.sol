@@ -11,7 +11,7 @@ import {CodeStore} from "./CodeStore.sol";
 /// @dev First byte: how many bytes an energy takes. Long runs: the first slot is the code's address.
 library EnergyShelf {
     /// @notice Runs up to so many lots stand in slots, longer ones in code.
-    uint256 internal constant MAX_SLOT_LOTS = 576;
+    uint256 internal constant MAX_SLOT_LOTS = 288;
 
     /// @param energies 6 bytes big-endian a lot
     function put(uint256[] storage shelf, bytes memory energies) internal {

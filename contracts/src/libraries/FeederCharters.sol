@@ -20,6 +20,8 @@ library FeederCharters {
     /// @notice A change can be announced this many lots ahead at most, so that a far one cannot block nearer ones.
     uint256 internal constant MAX_LOTS_AHEAD = 8_928;
     uint256 internal constant MAX_LOTS = 2_016;
+    /// @notice Plants times lots of one clearing: what the distributor's stage can price within EIP-7825's 2^24 gas.
+    uint256 internal constant MAX_PLANT_LOTS = 76_000;
     uint256 internal constant MAX_OPERATORS = 8;
     uint256 private constant _MAX_PENALTY_BPS = 1_000_000;
     uint256 private constant _MAX_SECONDS = 366 days;

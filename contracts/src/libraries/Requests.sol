@@ -437,6 +437,10 @@ library Requests {
         if (lots > FeederCharters.MAX_LOTS) {
             revert IMarketErrors.TooManyLots(uint64(lots), uint64(FeederCharters.MAX_LOTS));
         }
+        uint256 plants = charter.plants();
+        if (lots * plants > FeederCharters.MAX_PLANT_LOTS) {
+            revert IMarketErrors.TooManyLots(uint64(lots), uint64(FeederCharters.MAX_PLANT_LOTS / plants));
+        }
         if (lots < charter.lotsPerClearing() && lot != last) {
             revert IMarketErrors.TooFewLots(uint64(lots), uint64(charter.lotsPerClearing()));
         }

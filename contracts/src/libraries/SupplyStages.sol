@@ -25,10 +25,10 @@ library SupplyStages {
     uint256 private constant _GAS_PLANT_LOT = 1_400;
     uint256 private constant _GAS_READ_LOT = 100;
     uint256 private constant _GAS_DISTRIBUTOR = 300_000;
-    uint256 private constant _GAS_DISTRIBUTOR_LOT = 2_300;
-    uint256 private constant _GAS_DISTRIBUTOR_PLANT = 20_000;
+    uint256 private constant _GAS_DISTRIBUTOR_LOT = 2_400;
+    uint256 private constant _GAS_DISTRIBUTOR_PLANT = 40_000;
     uint256 private constant _GAS_DISTRIBUTOR_PLANT_LOT = 520; // read from slots
-    uint256 private constant _GAS_DISTRIBUTOR_PLANT_LOT_IN_CODE = 75;
+    uint256 private constant _GAS_DISTRIBUTOR_PLANT_LOT_IN_CODE = 120;
 
     /// @notice Takes records for a page of the plants' stage, or for the distributor's.
     function take(MarketState storage s, Ticket calldata t, bytes calldata records) external {

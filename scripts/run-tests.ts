@@ -9,6 +9,9 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
+// Tests start hundreds of processes: what was compiled once is kept, which halves the time that each takes to load.
+process.env.NODE_COMPILE_CACHE ??= `${root}.bijuli/compile-cache`;
+
 /** A check that is one command: silent when it passes. */
 export type Check = readonly [name: string, command: string, ...args: string[]];
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { FIRST_LOT, PLANT, type TestFeeder, World } from "./support/feeder.ts";
+import { refused } from "./support/refused.ts";
 
 /** The market keeps clearings under (feeder's number, 40 bits of lot). */
 const LOT_BITS = 40n;
@@ -23,23 +24,25 @@ describe("a lot number beyond 40 bits names no other feeder's clearing", () => {
   after(() => world.close());
 
   test("AliasSubmitter skips no other feeder's plants: refused, and the victim's clearing stays where it is", async () => {
-    await assert.rejects(attacker.submit(PLANT, alias, "0x"), /UnknownClearing/);
+    await refused(attacker.submit(PLANT, alias, "0x"), "UnknownClearing", attacker.id, alias);
     assert.equal((await world.market.clearingOf!(victim.id, FIRST_LOT)).stage, 0n);
   });
 
   test("AliasRequester has no request sent for another feeder's clearing, and no LINK spent", async () => {
     await world.after(FIRST_LOT, 1_000n);
     const { link } = await world.market.feederOf!(attacker.id);
-    await assert.rejects(
+    await refused(
       world.send(world.market.requestStage!(attacker.id, alias, 1, 0, { gasLimit: 2_000_000n })),
-      /UnknownClearing/,
+      "UnknownClearing",
+      attacker.id,
+      alias,
     );
     assert.equal((await world.market.feederOf!(attacker.id)).link, link);
   });
 
   test("views of a lot beyond 40 bits know no clearing", async () => {
-    await assert.rejects(world.market.clearingOf!(attacker.id, alias), /UnknownClearing/);
-    await assert.rejects(world.market.membersOf!(attacker.id, alias, PLANT), /UnknownClearing/);
-    await assert.rejects(world.market.pricePerKWh!(attacker.id, alias), /UnknownClearing/);
+    await refused(world.market.clearingOf!(attacker.id, alias), "UnknownClearing", attacker.id, alias);
+    await refused(world.market.membersOf!(attacker.id, alias, PLANT), "UnknownClearing", attacker.id, alias);
+    await refused(world.market.pricePerKWh!(attacker.id, alias), "UnknownClearing", attacker.id, alias);
   });
 });

@@ -98,14 +98,18 @@ function put(file: string, json: object): void {
 
 /** The text of the committed build, from the artifacts of a compilation. */
 export function pack(artifacts: string, hash: string): string {
-  const entries: object[] = [{ hash }];
   const paths = KEPT.flatMap((pattern) => globSync(`${pattern}/*.json`, { cwd: artifacts })).sort();
   const contracts = paths.map((path) => packContract(path, JSON.parse(readFileSync(join(artifacts, path), "utf8"))));
-  const runs = new Set(contracts.map(({ buildInfoId }) => buildInfoId as string));
-  for (const id of [...runs].sort()) {
-    entries.push(packRun(JSON.parse(readFileSync(join(artifacts, "build-info", `${id}.json`), "utf8"))));
+  // Hardhat's number of a run depends on the folder that it ran in; what the compiler was given does not.
+  const runs = new Map<string, CompilerRun>();
+  for (const contract of contracts) {
+    const id = contract.buildInfoId as string;
+    const run = runs.get(id) ?? packRun(JSON.parse(readFileSync(join(artifacts, "build-info", `${id}.json`), "utf8")));
+    runs.set(id, run);
+    contract.buildInfoId = run.id;
   }
-  return [...entries, ...contracts].map((entry) => `${JSON.stringify(entry)}\n`).join("");
+  const sorted = [...runs.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  return [{ hash }, ...sorted, ...contracts].map((entry) => `${JSON.stringify(entry)}\n`).join("");
 }
 
 function packContract(path: string, artifact: Packed): Packed {
@@ -115,8 +119,10 @@ function packContract(path: string, artifact: Packed): Packed {
   return { ...rest, path, deployedAt, deployedLength: deployedBytecode!.length - 2 };
 }
 
-function packRun(info: CompilerRun & { input: { settings: object; sources: Record<string, unknown> } }): object {
-  const { id, solcVersion, solcLongVersion, input } = info;
+function packRun(
+  info: Omit<CompilerRun, "input"> & { input: { settings: object; sources: Record<string, unknown> } },
+): CompilerRun {
+  const { solcVersion, solcLongVersion, input } = info;
   const sources = Object.fromEntries(
     Object.entries(input.sources).map(([name, source]) => [
       name,
@@ -125,7 +131,9 @@ function packRun(info: CompilerRun & { input: { settings: object; sources: Recor
   );
   const { settings } = input;
   const whole = { language: "Solidity", settings, sources: input.sources };
-  return { id, solcVersion, solcLongVersion, settings, sources, input: sha256(JSON.stringify(whole)) };
+  const given = sha256(JSON.stringify(whole));
+  const id = `solc-${solcVersion.replaceAll(".", "_")}-${given.slice(0, 40)}`;
+  return { id, solcVersion, solcLongVersion, settings, sources, input: given };
 }
 
 /** Which file of the repository, or of its packages, the compiler read under that name. */

@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Money } from "@bijuli/protocol";
-import type { Contract } from "ethers";
+import { type Contract, Signature, TypedDataEncoder } from "ethers";
 import { ANY_PRICE, CONSUMERS, ETHER, FIRST_LOT, type Member, type TestFeeder, World } from "./support/feeder.ts";
 import { deployFixture } from "./support/fixture.ts";
 import { refused } from "./support/refused.ts";
 
 const sum = (values: bigint[]) => values.reduce((a, b) => a + b, 0n);
+
+const CONSENT = {
+  Consent: [
+    { name: "owner", type: "address" },
+    { name: "feeder", type: "bytes32" },
+    { name: "meterId", type: "bytes32" },
+    { name: "role", type: "uint8" },
+    { name: "priceLimit", type: "uint64" },
+    { name: "nonce", type: "uint256" },
+    { name: "deadline", type: "uint256" },
+  ],
+};
 
 describe("money", () => {
   let world: World;
@@ -182,18 +194,8 @@ describe("money", () => {
       deadline,
     };
     const { name, version, chainId, verifyingContract } = await market.eip712Domain!();
-    const types = {
-      Consent: [
-        { name: "owner", type: "address" },
-        { name: "feeder", type: "bytes32" },
-        { name: "meterId", type: "bytes32" },
-        { name: "role", type: "uint8" },
-        { name: "priceLimit", type: "uint64" },
-        { name: "nonce", type: "uint256" },
-        { name: "deadline", type: "uint256" },
-      ],
-    };
-    const signature = await owner.signTypedData({ name, version, chainId, verifyingContract }, types, consent);
+    const domain = { name, version, chainId, verifyingContract };
+    const signature = await owner.signTypedData(domain, CONSENT, consent);
     const args = (change: object = {}) => {
       const c = { ...consent, ...change };
       return [c.owner, c.feeder, c.meterId, c.role, c.priceLimit, c.nonce, c.deadline, signature] as const;
@@ -204,6 +206,26 @@ describe("money", () => {
     const receipt = await world.send(market.joinFor!(...args()));
     assert.equal(world.events(receipt, "Joined")[0]!.args.owner, owner.address);
     await refused(market.joinFor!(...args()), "ConsentUsed");
+
+    // an owner that is a contract consents by ERC-1271: what it approves, once it does, and whatever the bytes are
+    const wallet = await deployFixture(world.regulator, "attackers/HostileSigner");
+    const own = { ...consent, owner: await wallet.getAddress(), meterId: world.meter("contract's").meterId };
+    const join = () =>
+      market.joinFor!(own.owner, own.feeder, own.meterId, own.role, own.priceLimit, own.nonce, own.deadline, "0x1234");
+    await refused(join(), "BadConsent");
+    await world.send(wallet.sign!(TypedDataEncoder.hash(domain, CONSENT, own)));
+    for (const lie of [1, 2, 3, 4, 5]) {
+      await world.send(wallet.setMode!(lie));
+      await refused(join(), "BadConsent");
+    }
+    await world.send(wallet.setMode!(0));
+    assert.equal(world.events(await world.send(join()), "Joined")[0]!.args.owner, own.owner);
+    await refused(join(), "ConsentUsed");
+
+    // 64 bytes (EIP-2098) are the same signature
+    const short = { ...consent, meterId: world.meter("compact").meterId, nonce: 8n };
+    const { compactSerialized } = Signature.from(await owner.signTypedData(domain, CONSENT, short));
+    await world.send(market.joinFor!(...args(short).slice(0, 7), compactSerialized));
   });
 
   test("the regulator cannot bind who did not consent to feeder, role and price", async () => {

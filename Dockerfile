@@ -48,7 +48,7 @@ RUN npm_config_nodedir=/usr/local npm ci && npm cache clean --force
 COPY . .
 
 FROM node:${NODE} AS runtime
-ENV NODE_ENV=production NODE_COMPILE_CACHE=/var/lib/bijuli/compile-cache
+ENV NODE_ENV=production NODE_COMPILE_CACHE=/var/lib/bijuli/compile-cache MALLOC_ARENA_MAX=1
 RUN install -d -o node -g node /var/lib/bijuli
 WORKDIR /app
 VOLUME /var/lib/bijuli

@@ -90,7 +90,9 @@ describe("an RPC that misbehaves", () => {
     rpc.change = (_call, result) => {
       const block = result as { number?: string; hash?: string; parentHash?: string } | null;
       if (block?.hash === undefined || block.parentHash === undefined || Number(block.number) < from) return result;
-      return { ...block, hash: forged(block.hash) };
+      // A branch that hangs together: told of only the newest block, the node would not look at those before.
+      const parentHash = Number(block.number) === from ? block.parentHash : forged(block.parentHash);
+      return { ...block, hash: forged(block.hash), parentHash };
     };
     await scene.cause("lied about", /a reorg took its block/);
     rpc.change = (_call, result) => result;

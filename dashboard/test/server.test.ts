@@ -34,7 +34,7 @@ import type {
   SeriesJson,
   StatusJson,
 } from "../src/server/shapes.ts";
-import { frontOf } from "./support/rpc-front.ts";
+import { serveRpc } from "./support/rpc-server.ts";
 
 const UNIT = 1_000_000n;
 
@@ -42,7 +42,7 @@ const UNIT = 1_000_000n;
 describe("the page's server", () => {
   let world: World;
   let feeder: TestFeeder;
-  let rpc: Awaited<ReturnType<typeof frontOf>>;
+  let rpc: Awaited<ReturnType<typeof serveRpc>>;
   let dashboard: Dashboard;
   const folders: string[] = [];
   const send = (method: string, ...params: unknown[]) => world.chain.ethers.provider.send(method, params);
@@ -95,7 +95,7 @@ describe("the page's server", () => {
   before(async () => {
     world = await World.create();
     feeder = await world.feeder({ name: "valley", plants: [33n * 10n ** 12n, 41n * 10n ** 12n], consumers: 3 });
-    rpc = await frontOf((method, params) => send(method, ...params) as Promise<unknown>);
+    rpc = await serveRpc((method, params) => send(method, ...params) as Promise<unknown>);
     measure(FIRST_LOT, 91n, 59n);
     // The second lot: a fifth is stolen on the line. The third: a consumer is missing, and comes with the fourth.
     measure(FIRST_LOT + 1n, 72n, 40n);

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import type { TestFeeder, World } from "../../../contracts/test/support/feeder.ts";
 import type { FeederSummary } from "../../src/server/shapes.ts";
-import { frontOf } from "../support/rpc-front.ts";
+import { serveRpc } from "../support/rpc-server.ts";
 import { launch, missing, picture, view } from "./chromium.ts";
 import { longHistory, spanOf } from "./long-history.ts";
 
@@ -29,7 +29,7 @@ interface Server {
 describe("a long history", { skip: missing, timeout: 900_000 }, () => {
   let world: World;
   let feeder: TestFeeder;
-  let rpc: Awaited<ReturnType<typeof frontOf>>;
+  let rpc: Awaited<ReturnType<typeof serveRpc>>;
   let server: Server;
   let browser: Browser;
   const folder = mkdtempSync(join(tmpdir(), "bijuli-history-"));
@@ -99,7 +99,7 @@ describe("a long history", { skip: missing, timeout: 900_000 }, () => {
     ({ world, feeder } = await longHistory(DAYS, () => {}));
     note("lots cleared through the real contracts", `${lots.toLocaleString("en")} in ${DAYS} clearings of 288`);
     note("building that chain", `${((performance.now() - began) / 1000).toFixed(0)} s`);
-    rpc = await frontOf(
+    rpc = await serveRpc(
       (method, params) => world.chain.ethers.provider.send(method, params as unknown[]) as Promise<unknown>,
     );
     [server, browser] = await Promise.all([startServer(), launch()]);

@@ -189,6 +189,7 @@ function check(files: readonly string[]): number {
     try {
       const job = parseJob(readFileSync(file, "utf8"), file);
       process.stdout.write(`${file}: ${job.name}, ${job.pipeline.length} tasks, ${job.ordering.mode}\n`);
+      for (const key of job.ignored) process.stdout.write(`${file}: ${key}: means nothing here, and is left aside\n`);
     } catch (error) {
       bad = true;
       process.stdout.write(`${explain(error instanceof SpecError ? error.inFile(file) : error)}\n`);

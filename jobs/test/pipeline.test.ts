@@ -37,6 +37,20 @@ test("a failed task's error reaches the next ones, of which some allow faults", 
   assert.match(explain(ran.error), /task bad: no price/);
 });
 
+test("a task waits for what it names, also without an edge, and gets no input by that", async () => {
+  const ran = await run(`
+    first  [type=memo value=<"1">]
+    named  [type=memo value="$(first)"]
+    sum    [type=sum values=<[ $(named), $(late) ]>]
+    alone  [type=any]
+    late   [type=memo value=<2>]
+    first -> alone
+    named -> sum
+  `);
+  assert.equal(String(ran.value("sum")), "3");
+  assert.equal(ran.value("alone"), "1");
+});
+
 test("failEarly ends the run at once", async () => {
   const ran = await run(`
     bad [type=fail msg="stop" failEarly=true]

@@ -4,6 +4,7 @@ import { parseDuration } from "../spec/duration.ts";
 import { SpecError } from "../spec/problem.ts";
 import { COMMON_ATTRIBUTES, type TaskType } from "./task.ts";
 import { taskTypes } from "./tasks/index.ts";
+import { variablesIn } from "./variables.ts";
 
 /** One task, ready to run. */
 export interface PipelineTask {
@@ -20,8 +21,14 @@ export interface PipelineTask {
   retries: number;
   minBackoffMs: number;
   maxBackoffMs: number;
+  /** The tasks whose results it gets, by an edge. */
   inputs: readonly string[];
+  /** The tasks that it waits for besides: an attribute names their result, and no edge does (Chainlink's implicit edges, graph.go). */
+  awaits: readonly string[];
+  /** The tasks that get its result, or wait for it. */
   outputs: readonly string[];
+  /** Attributes that mean nothing to its type, here and on a Chainlink node. */
+  ignored: readonly string[];
 }
 
 /** A job's tasks in an order in which each stands behind those it needs. */
@@ -34,6 +41,7 @@ export type Pipeline = readonly PipelineTask[];
 export function buildPipeline(graph: DotGraph, line: number): Pipeline {
   if (graph.nodes.size === 0) throw new SpecError(line, "observationSource", "no tasks");
   const tasks = new Map<string, PipelineTask>();
+  const named = namedTasks(graph);
   for (const node of graph.nodes.values()) {
     const field = (name: string) => `observationSource, task ${node.id}, ${name}`;
     if (node.id === "input") throw new SpecError(node.line, field("name"), "'input' is a reserved word");
@@ -42,17 +50,14 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
     const behaviour = taskTypes[type.toLowerCase()];
     if (behaviour === undefined)
       throw new SpecError(node.line, field("type"), `unknown task type ${JSON.stringify(type)}`);
-    const known: readonly string[] = [...COMMON_ATTRIBUTES, ...behaviour.attributes];
-    for (const name of Object.keys(node.attributes)) {
-      if (!known.includes(name)) throw new SpecError(node.line, field(name), `not an attribute of ${type}`);
-    }
+    const { attributes, ignored } = understood(node.attributes, [...COMMON_ATTRIBUTES, ...behaviour.attributes]);
     for (const name of behaviour.required ?? []) {
-      if ((node.attributes[name] ?? "").trim() === "") throw new SpecError(node.line, field(name), "missing");
+      if ((attributes[name] ?? "").trim() === "") throw new SpecError(node.line, field(name), "missing");
     }
     const inputs = graph.edges.filter(([, to]) => to === node.id).map(([from]) => from);
-    const outputs = graph.edges.filter(([from]) => from === node.id).map(([, to]) => to);
+    const outputs = [...graph.edges, ...named].filter(([from]) => from === node.id).map(([, to]) => to);
     try {
-      behaviour.check?.(node.attributes, outputs);
+      behaviour.check?.(attributes, outputs);
     } catch (cause) {
       throw new SpecError(node.line, field(type), cause instanceof Error ? cause.message : String(cause), cause);
     }
@@ -61,7 +66,7 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
       throw new SpecError(node.line, field("inputs"), `${type} takes at most ${limits.max}, here are ${inputs.length}`);
     }
     const duration = (name: string): number | undefined => {
-      const text = node.attributes[name];
+      const text = attributes[name];
       if (text === undefined) return undefined;
       const parsed = parseDuration(text);
       if (parsed === undefined)
@@ -69,14 +74,14 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
       return parsed;
     };
     const integer = (name: string, max: number): number => {
-      const text = node.attributes[name] ?? "0";
+      const text = attributes[name] ?? "0";
       if (!/^\d+$/.test(text) || Number(text) > max) {
         throw new SpecError(node.line, field(name), `${JSON.stringify(text)} is not a whole number up to ${max}`);
       }
       return Number(text);
     };
     const minBackoffMs = duration("minBackoff");
-    const failEarly = node.attributes.failEarly ?? "false";
+    const failEarly = attributes.failEarly ?? "false";
     if (!/^(true|false|1|0)$/i.test(failEarly)) {
       throw new SpecError(node.line, field("failEarly"), `${JSON.stringify(failEarly)} is neither true nor false`);
     }
@@ -84,7 +89,7 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
       id: node.id,
       type: type.toLowerCase(),
       behaviour,
-      attributes: node.attributes,
+      attributes,
       index: integer("index", 2 ** 31 - 1),
       timeoutMs: duration("timeout"),
       failEarly: /^(true|1)$/i.test(failEarly),
@@ -93,17 +98,48 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
       minBackoffMs: minBackoffMs ?? 5_000,
       maxBackoffMs: duration("maxBackoff") ?? 60_000,
       inputs,
+      awaits: named.filter(([, to]) => to === node.id).map(([from]) => from),
       outputs,
+      ignored,
     });
   }
   return sorted(tasks, line);
+}
+
+/** Attributes by the names that the type has for them: letters' case says nothing, as in Chainlink's mapstructure; others are left aside. */
+function understood(written: Readonly<Record<string, string>>, known: readonly string[]) {
+  const attributes: Record<string, string> = {};
+  const ignored: string[] = [];
+  for (const [name, value] of Object.entries(written)) {
+    const meant = known.find((one) => one === name) ?? known.find((one) => one.toLowerCase() === name.toLowerCase());
+    if (meant === undefined) ignored.push(name);
+    else if (meant === name || !Object.hasOwn(written, meant)) attributes[meant] = value;
+  }
+  return { attributes, ignored };
+}
+
+/** Pairs of (from, to) where `to` names `from` in an attribute and no edge joins them. */
+function namedTasks(graph: DotGraph): [string, string][] {
+  return [...graph.nodes.values()].flatMap(({ id, attributes }) => {
+    const roots = new Set(
+      Object.values(attributes)
+        .flatMap(variablesIn)
+        .map((path) => path.split(".")[0]!),
+    );
+    const joined = (from: string) => graph.edges.some(([a, b]) => a === from && b === id);
+    return [...roots]
+      .filter((root) => root !== id && graph.nodes.has(root) && !joined(root))
+      .map((root): [string, string] => [root, id]);
+  });
 }
 
 function sorted(tasks: Map<string, PipelineTask>, line: number): PipelineTask[] {
   const done = new Set<string>();
   const order: PipelineTask[] = [];
   while (order.length < tasks.size) {
-    const free = [...tasks.values()].filter((task) => !done.has(task.id) && task.inputs.every((id) => done.has(id)));
+    const free = [...tasks.values()].filter(
+      (task) => !done.has(task.id) && [...task.inputs, ...task.awaits].every((id) => done.has(id)),
+    );
     if (free.length === 0) {
       const stuck = [...tasks.keys()].filter((id) => !done.has(id));
       throw new SpecError(line, "observationSource", `the tasks ${stuck.join(", ")} wait for one another`);

@@ -32,7 +32,7 @@ export interface RunOptions {
 }
 
 /**
- * Runs a pipeline as Chainlink's scheduler.go does: a task starts as soon as all before it are done, branches in parallel;
+ * Runs a pipeline as Chainlink's scheduler.go does: a task starts as soon as all before it (and all that it names) are done, branches in parallel;
  * a failed task's error is what the next ones see, unless it is `failEarly`; a failure that may pass is tried again, `retries`
  * attempts in all, waiting minBackoff · 2^n up to maxBackoff.
  */
@@ -48,7 +48,9 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
     const known = started.get(task.id);
     if (known !== undefined) return known;
     const promise = (async () => {
-      await Promise.all(task.inputs.map((id) => start(pipeline.find((other) => other.id === id)!)));
+      await Promise.all(
+        [...task.inputs, ...task.awaits].map((id) => start(pipeline.find((other) => other.id === id)!)),
+      );
       if (earlyError !== undefined) return;
       const inputs = task.inputs
         .map((id) => pipeline.find((other) => other.id === id)!)
@@ -79,7 +81,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
 
 /** The failure nearest to the start of the branch that failed: what an operator has to look at. */
 function rootFailure(pipeline: Pipeline, results: Map<string, TaskResult>, task: PipelineTask): Error {
-  const before = task.inputs
+  const before = [...task.inputs, ...task.awaits]
     .map((id) => pipeline.find((other) => other.id === id)!)
     .find((other) => results.get(other.id)?.value instanceof Error);
   if (before !== undefined) return rootFailure(pipeline, results, before);

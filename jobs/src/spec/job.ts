@@ -43,7 +43,7 @@ export interface Job {
   pipeline: Pipeline;
   /** Whether a bridge of it may answer later. */
   async: boolean;
-  /** Top-level keys that a Chainlink node knows and that mean nothing here. */
+  /** Keys that a Chainlink node knows and that mean nothing here, and tasks' attributes that mean nothing on either. */
   ignored: readonly string[];
   source: string;
 }
@@ -114,7 +114,10 @@ export function parseJob(text: string, file = "job.toml"): Job {
     ordering: orderingOf(table, text),
     pipeline,
     async: pipeline.some((task) => task.type === "bridge" && isAsync(task.attributes)),
-    ignored: Object.keys(table).filter((key) => !KNOWN.includes(key)),
+    ignored: [
+      ...Object.keys(table).filter((key) => !KNOWN.includes(key)),
+      ...pipeline.flatMap((task) => task.ignored.map((name) => `task ${task.id}, ${name}`)),
+    ],
     source: text,
   };
 }

@@ -27,6 +27,8 @@ export interface SceneOptions {
   spec?: Parameters<typeof spec>[1];
   /** Specs beside the first, each with an id of its own. */
   more?: Readonly<Record<string, Parameters<typeof spec>[1]>>;
+  /** Whole specs beside those, for an Operator. */
+  specs?: (operator: string) => Readonly<Record<string, string>>;
   /** Ms between blocks. */
   mineMs?: number;
   /** Keys that the Operator lets send. */
@@ -74,6 +76,9 @@ export async function startScene(options: SceneOptions = {}): Promise<Scene> {
   const home = makeHome({ "words.toml": specText });
   for (const [name, other] of Object.entries(options.more ?? {})) {
     home.write(`${name}.toml`, await spec(chain, { name, ...other }));
+  }
+  for (const [name, text] of Object.entries(options.specs?.(await chain.operator.getAddress()) ?? {})) {
+    home.write(`${name}.toml`, text);
   }
   const nodes: RunningNode[] = [];
   let stop: (() => Promise<void>) | undefined;

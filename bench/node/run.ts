@@ -5,7 +5,7 @@ import { makeHome, type RunningNode, spec, startNode } from "../../jobs/test/fix
 import { openPostgres, postgresHere } from "../../jobs/test/fixtures/postgres.ts";
 import { redisInstalled, startRedis } from "../../jobs/test/fixtures/redis.ts";
 import { until } from "../../jobs/test/fixtures/until.ts";
-import { floor } from "./floor.ts";
+import { floor, SIGNERS } from "./floor.ts";
 import { cpuMs, residentMb } from "./process-usage.ts";
 import { ask, type Delivered, deliveredCount, inversions } from "./requests.ts";
 
@@ -144,19 +144,24 @@ async function latency({ chain }: Stage, groups: number): Promise<Record<string,
 }
 
 async function compare(): Promise<void> {
-  const bare = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history", "200"] });
-  const perSecond = await floor(bare, requests, blockMs);
-  await bare.close();
-  say(`${requests} requests at once, a block every ${blockMs} ms. Floor: ${perSecond.toFixed(0)} fulfilments/s.\n`);
+  const floors: number[] = [];
+  for (const key of [SIGNERS.ethers, SIGNERS.own]) {
+    const bare = await startChain({ args: ["--gas-limit", "2000000000", "--prune-history", "200"] });
+    floors.push(await floor(bare, requests, blockMs, key));
+    await bare.close();
+  }
+  const [ethers, own] = floors.map((perSecond) => perSecond.toFixed(0));
+  say(`${requests} requests at once, a block every ${blockMs} ms.`);
+  say(`Floor: ${ethers} fulfilments/s by a loop that signs with ethers, ${own} by one that signs as the node does.\n`);
   say(
-    "| queue, state | groups | fulfilments/s | of the floor | node's CPU, ms a request | inversions | blocks from a clearing's request to its three callbacks |",
+    "| queue, state | groups | fulfilments/s | of ethers' floor | of the own signer's | node's CPU, ms a request | inversions | blocks from a clearing's request to its three callbacks |",
   );
-  say("|---|---|---|---|---|---|---|");
+  say("|---|---|---|---|---|---|---|---|");
   for (const name of wanted) {
     for (const groups of groupCounts) {
       const opened = await places(name);
       if (typeof opened === "string") {
-        say(`| ${name} | ${groups} | ${opened} | | | | |`);
+        say(`| ${name} | ${groups} | ${opened} | | | | | |`);
         continue;
       }
       const one = await stage(opened.settings);
@@ -164,11 +169,16 @@ async function compare(): Promise<void> {
       const shapes = Object.entries(await latency(one, groups)).sort((a, b) => b[1] - a[1]);
       const shown = shapes.slice(0, 4).map(([shape, count]) => `${shape}: ${count}`);
       if (shapes.length > 4) shown.push(`others: ${shapes.slice(4).reduce((sum, [, count]) => sum + count, 0)}`);
-      say(
-        `| ${name} | ${groups} | ${many.perSecond.toFixed(0)} | ${((100 * many.perSecond) / perSecond).toFixed(0)} % | ${
-          many.cpuMs?.toFixed(2) ?? "?"
-        } | ${many.inversions} | ${shown.join(", ")} |`,
-      );
+      const shares = floors.map((perSecond) => `${((100 * many.perSecond) / perSecond).toFixed(0)} %`);
+      const cells = [
+        name,
+        groups,
+        many.perSecond.toFixed(0),
+        ...shares,
+        many.cpuMs?.toFixed(2) ?? "?",
+        many.inversions,
+      ];
+      say(`| ${cells.join(" | ")} | ${shown.join(", ")} |`);
       await one.close();
       await opened.close();
     }

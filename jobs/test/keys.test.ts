@@ -3,7 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { SigningKey, Transaction } from "ethers";
 import { loadKeys } from "../src/commands.ts";
+import { sendingKey } from "../src/delivery/keys.ts";
 import { KEYS } from "./fixtures/chain.ts";
 import { runCli } from "./fixtures/node.ts";
 
@@ -41,4 +43,21 @@ test("a start without keys ends with one line and code 2", async () => {
   const ended = await runCli(["start"], { CHAIN_ID: "1", JOBS: "/nowhere.toml" });
   assert.equal(ended.code, 2);
   assert.match(ended.stderr, /nowhere\.toml cannot be read/);
+});
+
+test("what a key signs is what ethers signs, byte for byte", () => {
+  const [key, ethers] = [sendingKey(KEYS[1]), new SigningKey(KEYS[1])];
+  for (let nonce = 0; nonce < 50; nonce++) {
+    const transaction = Transaction.from({
+      type: 2,
+      chainId: 31337n,
+      nonce,
+      to: key.address,
+      data: "0x1234",
+      gasLimit: 21_000n,
+    });
+    const { hash, raw } = key.sign(transaction.clone());
+    transaction.signature = ethers.sign(transaction.unsignedHash);
+    assert.deepEqual([hash, raw], [transaction.hash, transaction.serialized]);
+  }
 });

@@ -45,20 +45,21 @@ function stageOutcome(run: Run, receipt: RpcReceipt): Outcome {
     : { kind: "deferred", reason: deferral, note: explanation ?? "deferred" };
 }
 
+const SELECTORS = ["fulfillOracleRequest2", "fulfillOracleRequest"].map(
+  (name) => operatorAbi.getFunction(name)!.selector,
+);
+/** Where the third word's address stands in the calldata's hex. */
+const CALLBACK_ADDRESS = { from: 10 + 2 * 64 + 24, to: 10 + 3 * 64 };
+
 /** Where a fulfilment calls back: what the pipeline put into its calldata. */
 export function callbackAddressOf(data: string): string | undefined {
-  const name = data.startsWith(operatorAbi.getFunction("fulfillOracleRequest2")!.selector)
-    ? "fulfillOracleRequest2"
-    : data.startsWith(operatorAbi.getFunction("fulfillOracleRequest")!.selector)
-      ? "fulfillOracleRequest"
-      : undefined;
-  if (name === undefined) return undefined;
-  return String(operatorAbi.decodeFunctionData(name, data)[2]).toLowerCase();
+  if (!SELECTORS.includes(data.slice(0, 10)) || data.length < CALLBACK_ADDRESS.to) return undefined;
+  return `0x${data.slice(CALLBACK_ADDRESS.from, CALLBACK_ADDRESS.to).toLowerCase()}`;
 }
 
 /** The records within a fulfilment's calldata: the callback's second argument. */
 export function recordsOf(data: string): string | undefined {
-  if (!data.startsWith(operatorAbi.getFunction("fulfillOracleRequest2")!.selector)) return undefined;
+  if (!data.startsWith(SELECTORS[0]!)) return undefined;
   try {
     const inner = String(operatorAbi.decodeFunctionData("fulfillOracleRequest2", data)[5]);
     return String(AbiCoder.defaultAbiCoder().decode(["bytes32", "bytes"], inner)[1]);

@@ -302,6 +302,14 @@ describe("bijuli feeder", { skip: hasAnvil ? false : "anvil has no binary here" 
     );
     await refused(2, /register takes --reader URL or --opening FILE/, REGULATOR, "register");
   });
+
+  it("says so where there is no address book", async () => {
+    const { code, stderr } = await command("feeder", ["show", "--rpc-url", chain.url, "--book", "elsewhere.json"], {
+      cwd,
+    });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /^there is no address book elsewhere\.json \(npx bijuli deploy writes it/);
+  });
 });
 
 describe("a feeder's file", () => {

@@ -92,6 +92,10 @@ function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") {
+      const remedy = "npx bijuli deploy writes it; where it lies elsewhere, name that file";
+      throw new BijuliError("bad-address-book", `there is no address book ${path}`, { remedy });
+    }
     throw new BijuliError("bad-address-book", `${path} is not an address book: ${(cause as Error).message}`, { cause });
   }
 }

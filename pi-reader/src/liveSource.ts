@@ -250,6 +250,11 @@ export class LiveSource implements Source {
     await sensor.close();
   }
 
+  /** Lets go of the sensor, where `run` has not. */
+  close(): Promise<void> {
+    return this.#options.sensor.close();
+  }
+
   firstLot(): bigint | undefined {
     return this.#assembler.complete[0]?.lot ?? this.#assembler.open;
   }

@@ -7,6 +7,7 @@ import type { AdapterClient } from "../adapterClient.ts";
 import { keepFinding } from "../findings.ts";
 import { readKey } from "../keyFile.ts";
 import { checkKnownLot } from "../knownLot.ts";
+import type { LiveSource } from "../liveSource.ts";
 import { Meter } from "../meter.ts";
 import { Metrics } from "../metrics.ts";
 import { openLive, sensorOf } from "../openLive.ts";
@@ -71,6 +72,9 @@ ${settingsHelp(readerSettings)}
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
 
     const store = Store.open(settings.READER_STORE);
+    // A start that fails half-way, and a stop on a full disk: what still listens or is connected would keep the process.
+    let opened: LiveSource | undefined;
+    let server: Server | undefined;
     try {
       const common = { serial: settings.READER_SERIAL, domain, lotSeconds: settings.LOT_SECONDS, signer, next, store };
       const { meter, clock, calibration, sampling } =
@@ -79,7 +83,7 @@ ${settingsHelp(readerSettings)}
       const adapter = await askAdapter();
       const retention = await archiving();
       const metrics = new Metrics(meter);
-      const server = readerServer({ meter, clock, version, calibration, token: settings.READER_TOKEN, metrics });
+      server = readerServer({ meter, clock, version, calibration, token: settings.READER_TOKEN, metrics });
       await listen(server, settings.READER_HOST, settings.READER_PORT);
       const address = server.address() as { address: string; port: number; family: string };
       const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
@@ -187,6 +191,7 @@ ${settingsHelp(readerSettings)}
           },
           openBus: openLinuxBus,
         });
+        opened = source;
         const meter = new Meter({ ...common, source });
         const save = () => {
           const checkpoint = source.checkpoint();
@@ -210,6 +215,9 @@ ${settingsHelp(readerSettings)}
         return { meter, clock: source.clock, calibration, sampling };
       }
     } finally {
+      server?.close();
+      server?.closeAllConnections();
+      await opened?.close().catch(() => {});
       store.close();
     }
   },

@@ -96,7 +96,9 @@ export async function openLinuxBus(number: number): Promise<I2cBus> {
       }),
     close: async () => {
       await queue;
-      await bus?.close();
+      const open = bus;
+      bus = undefined;
+      await open?.close();
     },
   };
 }

@@ -1,6 +1,6 @@
 import { BijuliError } from "@bijuli/protocol";
 import { type Checkpoint, LiveSource, type LiveSourceOptions } from "./liveSource.ts";
-import { SensorFault } from "./sensor.ts";
+import { type Sensor, SensorFault } from "./sensor.ts";
 import type { I2cBus } from "./sensors/bus.ts";
 import { calibrated, calibrationHash, readCalibration } from "./sensors/calibration.ts";
 import { isSensorKind, openSensor } from "./sensors/open.ts";
@@ -25,6 +25,9 @@ export interface CalibrationIdentity {
   hash: string;
 }
 
+const SCAN = "`scan` shows which chips answer";
+const MODBUS_REMEDY = "check meter, unit, wiring, and the line's settings or the host";
+
 /** Splits READER_SOURCE; kind is undefined where it names no sensor. */
 export function sensorOf(source: string): { kind: Parameters<typeof openSensor>[0]; options: string } | undefined {
   const colon = source.indexOf(":");
@@ -33,8 +36,21 @@ export function sensorOf(source: string): { kind: Parameters<typeof openSensor>[
 }
 
 /**
+ * Samples that are always further apart than the gap limit are never joined: such a meter would count nothing at all,
+ * and its lots would only say that there were gaps. Twice the time between them bridges one that is missing.
+ */
+function checkPace({ windowMs = 0 }: Sensor, { sampleMs, gapLimitMs }: OpenLiveOptions): void {
+  const apartMs = Math.ceil(Math.max(sampleMs, windowMs));
+  if (gapLimitMs >= 2 * apartMs) return;
+  const why = windowMs > sampleMs ? "the sensor's averaging takes" : "READER_SAMPLE_MS is";
+  throw new BijuliError("bad-settings", `READER_GAP_LIMIT_MS=${gapLimitMs} is too short: ${why} ${apartMs} ms`, {
+    remedy: `set it to ${2 * apartMs} at least, or sample faster`,
+  });
+}
+
+/**
  * Opens the sensor and takes up the lot that the store's checkpoint kept open.
- * @throws BijuliError sensor-absent when the chip does not answer, which may pass; wrong-sensor when another one does
+ * @throws BijuliError bad-settings when it samples too slowly for the gap limit; sensor-absent when the chip does not answer, which may pass; wrong-sensor when another one does
  */
 export async function openLive(
   options: OpenLiveOptions,
@@ -43,6 +59,7 @@ export async function openLive(
   const raw = await openSensor(kind, json, options.openBus);
   const calibration = options.calibration === undefined ? undefined : readCalibration(options.calibration);
   const sensor = calibration === undefined ? raw : calibrated(raw, calibration);
+  checkPace(sensor, options);
   try {
     await sensor.open();
   } catch (cause) {
@@ -50,9 +67,7 @@ export async function openLive(
     if (!(cause instanceof SensorFault)) throw cause;
     const wrong = cause.kind === "wrong-chip";
     throw new BijuliError(wrong ? "wrong-sensor" : "sensor-absent", cause.message, {
-      remedy: wrong
-        ? "`scan` shows which chips answer"
-        : "check wiring, supply and address; `scan` shows which chips answer",
+      remedy: kind === "modbus" ? MODBUS_REMEDY : wrong ? SCAN : `check wiring, supply and address; ${SCAN}`,
     });
   }
   const { store } = options;

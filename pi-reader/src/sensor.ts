@@ -33,6 +33,10 @@ export interface Counters {
 export interface Sensor {
   /** What /identity shows: kind, bus, address, configuration; no secrets. */
   readonly description: Readonly<Record<string, unknown>> & { readonly kind: string };
+  /** The time that a sample takes: a chip's averaging window. Left out where it is short. */
+  readonly windowMs?: number;
+  /** True where power is measured by itself and is not voltage × current, as on an AC line. */
+  readonly measuresPower?: boolean;
   /**
    * Finds the chip and configures it.
    * @throws SensorFault when it does not answer or is another one

@@ -67,7 +67,8 @@ export const readerSettings = defineSettings({
   READER_GAP_LIMIT_MS: {
     schema: from.integer(20, 600_000),
     default: "5000",
-    description: "two samples further apart than this are not joined: the time between is a gap",
+    description:
+      "two samples further apart than this are not joined: the time between is a gap; at least twice READER_SAMPLE_MS",
   },
   READER_CHECKPOINT_SECONDS: {
     schema: from.integer(1, 300),
@@ -87,7 +88,10 @@ export const readerSettings = defineSettings({
     schema: from.optionalText,
     description: "folder for the exports of the lots that the store no longer keeps",
   },
-  READER_CALIBRATION: { schema: from.optionalText, description: "file with a sensor's calibration" },
+  READER_CALIBRATION: {
+    schema: from.optionalText,
+    description: "file with the calibration of a chip; a Modbus meter has its own",
+  },
   READER_CLOCK_SYNC: {
     schema: from.choice(["auto", "always"]),
     default: "auto",

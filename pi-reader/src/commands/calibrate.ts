@@ -4,7 +4,7 @@ import { BijuliError, ExitCode, loadSettings, settingsHelp } from "@bijuli/proto
 import { decimalProblem, formatMicro, MICRO, parseMicro } from "../decimal.ts";
 import { sensorOf } from "../openLive.ts";
 import { divideRound } from "../sensors/bus.ts";
-import { type Calibration, calibrationHash, readCalibration } from "../sensors/calibration.ts";
+import { type Calibration, calibrationHash, checkCalibratable, readCalibration } from "../sensors/calibration.ts";
 import { openLinuxBus } from "../sensors/linuxBus.ts";
 import { openSensor } from "../sensors/open.ts";
 import { readerSettings } from "../settings.ts";
@@ -101,6 +101,7 @@ function gain(what: string, before: Calibration["voltage"], shown: bigint, truth
 async function means({ kind, options }: NonNullable<ReturnType<typeof sensorOf>>, samples: number) {
   const sensor = await openSensor(kind, options, openLinuxBus);
   try {
+    checkCalibratable(sensor);
     await sensor.open();
     let voltage = 0n;
     let current = 0n;

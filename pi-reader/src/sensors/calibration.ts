@@ -10,7 +10,12 @@ const decimal = z.string().superRefine((text, context) => {
   const problem = decimalProblem(text);
   if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
 });
-const quantity = z.strictObject({ offset: decimal, gain: decimal });
+/** A gain of nothing would bill nothing, and a negative one turns the directions round. */
+const gain = decimal.refine(
+  (text) => decimalProblem(text) !== undefined || parseMicro(text) > 0n,
+  "must be above zero",
+);
+const quantity = z.strictObject({ offset: decimal, gain });
 const calibrationShape = z.strictObject({
   version: z.int().min(1),
   /** Free text: who, when, with which reference. */
@@ -46,12 +51,32 @@ export function readCalibration(path: string): Calibration {
   throw new BijuliError("bad-calibration", `the calibration ${path}: ${issue.path.join(".")} ${issue.message}`);
 }
 
-/** A sensor whose voltage and current are corrected; its power follows from them. */
+/**
+ * On an AC line voltage × current is not the power, and has no direction: corrected values would not be of it.
+ * @throws BijuliError bad-calibration for a meter that measures power by itself
+ */
+export function checkCalibratable({ measuresPower, description }: Sensor): void {
+  if (!measuresPower) return;
+  throw new BijuliError(
+    "bad-calibration",
+    `a ${description.kind} meter measures power by itself: there is nothing to calibrate here`,
+    {
+      remedy: "leave READER_CALIBRATION unset; the meter itself was calibrated by its maker",
+    },
+  );
+}
+
+/**
+ * A sensor whose voltage and current are corrected; its power follows from them.
+ * @throws BijuliError bad-calibration, see checkCalibratable
+ */
 export function calibrated(sensor: Sensor, calibration: Calibration): Sensor {
+  checkCalibratable(sensor);
   const correct = (value: bigint, by: { offset: string; gain: string }) =>
     divideRound((value - parseMicro(by.offset)) * parseMicro(by.gain), MICRO);
   return {
     description: sensor.description,
+    ...(sensor.windowMs === undefined ? {} : { windowMs: sensor.windowMs }),
     open: () => sensor.open(),
     close: () => sensor.close(),
     ...(sensor.counters === undefined ? {} : { counters: () => sensor.counters!() }),

@@ -28,6 +28,7 @@ export interface EastronOptions {
 /** An AC meter that measures by itself. Its power is integrated here; its own counters are the cross-check. */
 export class Eastron implements Sensor {
   readonly description;
+  readonly measuresPower = true;
   readonly #link: ModbusLink;
   readonly #options: EastronOptions;
 

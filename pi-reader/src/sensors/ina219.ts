@@ -44,7 +44,7 @@ export class Ina219 implements Sensor {
   readonly #chip: Chip;
   readonly #options: Ina219Options;
   readonly #config: number;
-  readonly #windowMs: number;
+  readonly windowMs: number;
 
   constructor(bus: I2cBus, options: Ina219Options) {
     this.#chip = new Chip("INA219", bus, options.address);
@@ -52,7 +52,7 @@ export class Ina219 implements Sensor {
     const [code, micros] = ADC[options.averages]!;
     this.#config =
       (options.busRange === 32 ? 0x2000 : 0) | (GAIN[options.shuntRange]! << 11) | (code << 7) | (code << 3) | MODE;
-    this.#windowMs = (2 * micros) / 1000;
+    this.windowMs = (2 * micros) / 1000;
     this.description = { kind: "ina219", bus: bus.name, ...options, shunt: options.shunt.toString() };
   }
 
@@ -64,7 +64,7 @@ export class Ina219 implements Sensor {
     const { busRange, shuntRange, shunt: resistance } = this.#options;
     await this.#chip.verify(CONFIG, this.#config);
     let busWord = 0;
-    await this.#chip.ready(this.#windowMs, async () => {
+    await this.#chip.ready(this.windowMs, async () => {
       busWord = await this.#chip.read(BUS);
       return (busWord & CONVERTED) !== 0;
     });
@@ -76,7 +76,7 @@ export class Ina219 implements Sensor {
     if (busRaw >= busRange * 250) throw this.#chip.outOfRange(`the bus voltage of ${busRange} V`);
     const voltage = BigInt(busRaw) * 4_000n;
     const current = divideRound(BigInt(shuntRaw) * 10_000n * 1_000_000n, resistance);
-    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.#windowMs * 1e6)) };
+    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.windowMs * 1e6)) };
   }
 
   async close(): Promise<void> {

@@ -30,14 +30,14 @@ export class Ina226 implements Sensor {
   readonly #chip: Chip;
   readonly #shunt: bigint;
   readonly #config: number;
-  readonly #windowMs: number;
+  readonly windowMs: number;
 
   constructor(bus: I2cBus, options: Ina226Options) {
     this.#chip = new Chip("INA226", bus, options.address);
     this.#shunt = options.shunt;
     const conversion = CONVERSIONS.indexOf(options.conversion);
     this.#config = MODE | (AVERAGES.indexOf(options.averages) << 9) | (conversion << 6) | (conversion << 3);
-    this.#windowMs = (2 * options.conversion * options.averages) / 1000;
+    this.windowMs = (2 * options.conversion * options.averages) / 1000;
     this.description = { kind: "ina226", bus: bus.name, ...options, shunt: options.shunt.toString() };
   }
 
@@ -50,7 +50,7 @@ export class Ina226 implements Sensor {
   async sample(): Promise<SensorSample> {
     await this.#chip.verify(CONFIG, this.#config);
     // Reading the mask register clears "converted".
-    await this.#chip.ready(this.#windowMs, async () => {
+    await this.#chip.ready(this.windowMs, async () => {
       const mask = await this.#chip.read(MASK);
       if (mask & OVERFLOW) throw this.#chip.outOfRange("its arithmetic");
       return (mask & CONVERTED) !== 0;
@@ -61,7 +61,7 @@ export class Ina226 implements Sensor {
     if (busRaw >= 0x7fff) throw this.#chip.outOfRange("the bus voltage");
     const voltage = BigInt(busRaw) * 1_250n;
     const current = divideRound(BigInt(shuntRaw) * 2_500n * 1_000_000n, this.#shunt);
-    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.#windowMs * 1e6)) };
+    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.windowMs * 1e6)) };
   }
 
   async close(): Promise<void> {

@@ -41,7 +41,7 @@ export class Ina228 implements Sensor {
   readonly #options: Ina228Options;
   readonly #config: number;
   readonly #adcConfig: number;
-  readonly #windowMs: number;
+  readonly windowMs: number;
   /** The counters were lost with the supply, and nobody was told yet. */
   #restarted = false;
 
@@ -52,7 +52,7 @@ export class Ina228 implements Sensor {
     const conversion = CONVERSIONS.indexOf(options.conversion);
     this.#adcConfig =
       MODE | (conversion << 9) | (conversion << 6) | (conversion << 3) | AVERAGES.indexOf(options.averages);
-    this.#windowMs = (2 * options.conversion * options.averages) / 1000;
+    this.windowMs = (2 * options.conversion * options.averages) / 1000;
     this.description = { kind: "ina228", bus: bus.name, ...options, shunt: options.shunt.toString() };
   }
 
@@ -71,7 +71,7 @@ export class Ina228 implements Sensor {
   async sample(): Promise<SensorSample> {
     await this.#chip.verify(CONFIG, this.#config);
     await this.#chip.verify(ADC_CONFIG, this.#adcConfig);
-    await this.#chip.ready(this.#windowMs, async () => {
+    await this.#chip.ready(this.windowMs, async () => {
       const diagnosis = await this.#chip.read(DIAGNOSIS);
       if ((diagnosis & MEMORY_OK) === 0) throw this.#chip.outOfRange("its trim memory's checksum");
       if (diagnosis & MATH_OVERFLOW) throw this.#chip.outOfRange("its arithmetic");
@@ -86,7 +86,7 @@ export class Ina228 implements Sensor {
     // 312.5 nV a step, or 78.125 nV in the small range; in pV here.
     const picovolts = BigInt(shuntRaw) * (this.#options.shuntRange === 41 ? 78_125n : 312_500n);
     const current = divideRound(picovolts * 1_000n, this.#options.shunt);
-    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.#windowMs * 1e6)) };
+    return { voltage, current, power: powerOf(voltage, current), windowNs: BigInt(Math.round(this.windowMs * 1e6)) };
   }
 
   /**

@@ -6,6 +6,9 @@ export const LOT_SECONDS = 2;
 export const CHECKPOINT_SECONDS = 1;
 const TOKEN = "for-tests";
 
+/** What a Node says, or the kernel of it, that a bug of the emulation and not of a program has ended. */
+const CRASH = String.raw`# Fatal error in|# Check failed|node\[[0-9]+\]:? (segfault|general protection|trap )`;
+
 /** What a reader once said: it must stand for ever. */
 export interface Acknowledged {
   readings: Map<string, { reading: object }>;
@@ -19,6 +22,8 @@ export class Plug {
   readonly #disk: string;
   readonly #preload: string;
   #machine: Machine | undefined;
+  /** How often a Node in the machine crashed under emulation. */
+  crashes = 0;
 
   constructor(workshop: Workshop, name: string, options: { sync: boolean }) {
     this.#workshop = workshop;
@@ -57,6 +62,29 @@ export class Plug {
       await pause(100);
     }
     throw new Error(await this.log());
+  }
+
+  /**
+   * Power comes back: what the reader does not stand by any more, and its forward register, open lot included. Emulated by QEMU,
+   * a Node crashes now and then by itself; that is one power cut more, which is counted.
+   * @param crashes how many of them are borne
+   */
+  async comesBack(known: Acknowledged, crashes: number): Promise<{ problems: string[]; forward: bigint }> {
+    for (;;) {
+      const problems = (await this.in()) ? await this.broken(known) : [await this.log()];
+      const live = await this.get("/live");
+      if (live === undefined) problems.push("/live does not answer");
+      const crashed = problems.length > 0 && (await this.crashed());
+      if (!crashed || this.crashes > crashes) return { problems, forward: BigInt(live?.forward ?? -1) };
+      await this.machine.cut();
+    }
+  }
+
+  /** Whether emulation has made a Node crash since the machine was booted. */
+  async crashed(): Promise<boolean> {
+    const { code } = await this.machine.attempt(`{ dmesg; cat /tmp/reader.log; } | grep -E '${CRASH}'`);
+    if (code === 0) this.crashes++;
+    return code === 0;
   }
 
   log(): Promise<string> {

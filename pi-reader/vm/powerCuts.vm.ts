@@ -10,6 +10,8 @@ import { openWorkshop, READER, readerEnv } from "./workshop.ts";
  */
 
 const CUTS = process.env.BIJULI_DEEP === "1" ? 50 : 5;
+/** So many crashes of Node under emulation are borne, as power cuts of their own; a reader that crashes more often is at fault. */
+const CRASHES = Math.ceil(CUTS / 10);
 /** What passes between a sample and its checkpoint besides, in an emulated machine. */
 const SLACK_SECONDS = 1;
 /** 24 V and 5 A: 120 W, 333⅓ Units a second. */
@@ -21,9 +23,8 @@ test(`${CUTS} power cuts: no acknowledged lot is lost, nothing disagrees, regist
   let worst = 0;
   try {
     for (let cut = 0; cut < CUTS; cut++) {
-      assert.ok(await plug.in(), await plug.log());
-      assert.deepEqual(await plug.broken(known), []);
-      const forward = BigInt((await plug.get("/live"))!.forward);
+      const { problems, forward } = await plug.comesBack(known, CRASHES);
+      assert.deepEqual(problems, []);
       const lost = Number(known.forward - forward) / UNITS_PER_SECOND;
       worst = Math.max(worst, lost);
       assert.ok(lost <= CHECKPOINT_SECONDS + SLACK_SECONDS, `cut ${cut} lost the energy of ${lost.toFixed(1)} s`);
@@ -31,16 +32,19 @@ test(`${CUTS} power cuts: no acknowledged lot is lost, nothing disagrees, regist
       await plug.watch(known, 1000 + Math.random() * 6000);
       await plug.machine.cut();
     }
-    assert.ok(await plug.in(), await plug.log());
-    assert.deepEqual(await plug.broken(known), []);
+    assert.deepEqual((await plug.comesBack(known, CRASHES)).problems, []);
     const readings = [...known.readings.values()] as { reading: { quality: number } }[];
     assert.ok(readings.length >= CUTS, `${readings.length} readings were acknowledged`);
     assert.ok(readings.some(({ reading }) => (reading.quality & Quality.POWER_DOWN) !== 0));
     assert.ok(readings.some(({ reading }) => reading.quality === 0));
-    const audited = JSON.parse(await plug.machine.run(`${READER} audit --store /data/meter.db`, 300_000));
-    assert.equal(audited.ok, true, JSON.stringify(audited));
+    const audit = () => plug.machine.attempt(`${READER} audit --store /data/meter.db`, 300_000);
+    let { code, output } = await audit();
+    if (code !== 0 && (await plug.crashed())) ({ code, output } = await audit());
+    assert.equal(code, 0, output);
+    const audited = JSON.parse(output);
+    assert.equal(audited.ok, true, output);
     t.diagnostic(
-      `${readings.length} readings acknowledged, ${audited.lots} lots in the store; the worst cut lost ${worst.toFixed(2)} s of energy`,
+      `${readings.length} readings acknowledged, ${audited.lots} lots in the store; the worst cut lost ${worst.toFixed(2)} s of energy; ${plug.crashes} crashes of the emulated Node besides`,
     );
   } finally {
     await plug.machine?.cut();

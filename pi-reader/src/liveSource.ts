@@ -22,7 +22,7 @@ export interface Timebase {
 /** What survives a power cut of a lot that is still open. */
 export interface Checkpoint {
   open: OpenLotState | undefined;
-  /** Femtojoules that were waiting for a trustworthy clock. */
+  /** Femtojoules that were waiting for a trustworthy clock, or in lots that were not stored yet. */
   backlog: { forward: string; reverse: string };
   /** What the sensor's own counters said when they were last compared. */
   counters?: ReconcilerState | undefined;
@@ -148,7 +148,7 @@ export class LiveSource implements Source {
       return;
     }
     this.#assembler.place(piece, this.#clockBits());
-    if (this.#assembler.complete.length > 0) this.#rouse();
+    if (this.#assembler.complete.last !== undefined) this.#rouse();
   }
 
   /** Holds what is integrated against what the sensor counts by itself. */
@@ -194,7 +194,7 @@ export class LiveSource implements Source {
       this.#timeless = { forward: 0n, reverse: 0n };
     }
     this.#assembler.passTo(now - BigInt(gapLimitMs) * NS_PER_MS - LATENCY_NS, this.#clockBits());
-    if (this.#assembler.complete.length > 0) this.#rouse();
+    if (this.#assembler.complete.last !== undefined) this.#rouse();
   }
 
   #failed(error: Error): void {
@@ -256,31 +256,33 @@ export class LiveSource implements Source {
   }
 
   firstLot(): bigint | undefined {
-    return this.#assembler.complete[0]?.lot ?? this.#assembler.open;
+    return this.#assembler.complete.first ?? this.#assembler.open;
   }
 
   closedThrough(): bigint | undefined {
-    return this.#assembler.complete.at(-1)?.lot;
+    return this.#assembler.complete.last;
   }
 
   measured(lot: bigint): LotMeasurement {
-    const complete = this.#assembler.complete;
-    const found = complete.length > 0 ? complete[Number(lot - complete[0]!.lot)] : undefined;
-    const measurement = found ?? this.#assembler.measurement();
+    const measurement = this.#assembler.complete.at(lot) ?? this.#assembler.measurement();
     if (measurement?.lot !== lot) throw new Error(`lot ${lot} was not measured; ${measurement?.lot} is open`);
     return measurement;
   }
 
-  /** The open lot as it stands; undefined while completed lots wait to be stored, for it would skip them. */
+  /**
+   * The open lot as it stands; undefined while completed lots wait to be stored, for it would skip them, unless it is
+   * to be stored with those up to `through`.
+   */
   checkpoint(through?: bigint): string | undefined {
     const last = this.closedThrough();
-    if (last !== undefined && (through === undefined || last > through)) return undefined;
+    if (last !== undefined && through === undefined) return undefined;
+    const waiting = last !== undefined && last > through! ? this.#assembler.stateAfter(through!) : undefined;
     const { forward, reverse } = this.#backlog.energy;
     const checkpoint: Checkpoint = {
-      open: this.#assembler.state,
+      open: waiting === undefined ? this.#assembler.state : waiting.open,
       backlog: {
-        forward: (forward + this.#timeless.forward).toString(),
-        reverse: (reverse + this.#timeless.reverse).toString(),
+        forward: (forward + this.#timeless.forward + (waiting?.forward ?? 0n)).toString(),
+        reverse: (reverse + this.#timeless.reverse + (waiting?.reverse ?? 0n)).toString(),
       },
       counters: this.#reconciler?.state,
     };
@@ -289,7 +291,7 @@ export class LiveSource implements Source {
 
   /** Lots up to `through` are on the disk. */
   stored(through: bigint): void {
-    this.#assembler.release(through);
+    this.#assembler.complete.release(through);
   }
 
   live(): LiveValues | undefined {
@@ -301,7 +303,7 @@ export class LiveSource implements Source {
   }
 
   async untilDue(_lot: bigint, signal: AbortSignal): Promise<void> {
-    if (this.#assembler.complete.length > 0) return;
+    if (this.#assembler.complete.last !== undefined) return;
     await new Promise<void>((resolve) => {
       this.#wake.push(resolve);
       signal.addEventListener("abort", () => resolve(), { once: true });

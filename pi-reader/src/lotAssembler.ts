@@ -1,4 +1,5 @@
 import { lotEnd, lotOf, lotStart, Quality } from "@bijuli/protocol";
+import { CompleteLots } from "./completeLots.ts";
 import type { Piece } from "./integrator.ts";
 import { type LotMeasurement, LotTally, type LotTallyState } from "./measurement.ts";
 
@@ -26,7 +27,8 @@ export class LotAssembler {
   #reachedNs: bigint | undefined;
   /** Bits for every lot from now up to the one in which measuring goes on. */
   #interruption = 0;
-  #complete: LotMeasurement[] = [];
+  /** Lots that are over and not stored yet. */
+  readonly complete = new CompleteLots();
 
   /**
    * @param next the lot after the newest stored one, undefined for a new meter
@@ -45,15 +47,6 @@ export class LotAssembler {
   /** The lot that is open; undefined before the first piece of a new meter. */
   get open(): bigint | undefined {
     return this.#open;
-  }
-
-  get complete(): readonly LotMeasurement[] {
-    return this.#complete;
-  }
-
-  /** Takes lots up to `through` out: they are stored. */
-  release(through: bigint): void {
-    this.#complete = this.#complete.filter((lot) => lot.lot > through);
   }
 
   setOffset(offsetNs: bigint): void {
@@ -132,7 +125,7 @@ export class LotAssembler {
     // A slewed clock makes a lot some microseconds longer or shorter than its name.
     const whole = this.#lotSeconds * 1000;
     if ((measured.quality & Quality.GAP) === 0 || measured.coveredMs > whole) measured.coveredMs = whole;
-    this.#complete.push(measured);
+    this.complete.push(measured);
     this.#open = this.#open! + 1n;
     this.#tally = new LotTally();
     this.#tally.flag(this.#interruption);
@@ -143,8 +136,25 @@ export class LotAssembler {
     return this.#open === undefined ? undefined : this.#tally.measurement(this.#open);
   }
 
+  /** The open lot as a checkpoint keeps it. */
   get state(): OpenLotState | undefined {
     return this.#open === undefined ? undefined : { lot: this.#open.toString(), tally: this.#tally.state };
+  }
+
+  /**
+   * What a checkpoint keeps when the lots up to `through` are stored and later ones still wait: the next one as the open
+   * lot, and the energy of all of them, whose time a power cut would forget.
+   */
+  stateAfter(through: bigint): { open: OpenLotState; forward: bigint; reverse: bigint } {
+    const waiting = this.complete.after(through);
+    const now = this.#tally.measurement(this.#open!);
+    const next = new LotTally();
+    next.flag(waiting.quality);
+    return {
+      open: { lot: (through + 1n).toString(), tally: next.state },
+      forward: waiting.forward + now.forward,
+      reverse: waiting.reverse + now.reverse,
+    };
   }
 
   #lotAt(ns: bigint): bigint {

@@ -171,30 +171,21 @@ export class Meter {
   async #closeDue(): Promise<void> {
     this.#begin();
     const { source } = this;
-    let closed: ClosedLot[] = [];
-    let next = this.openLot;
-    let before: Registers = this.#newest ?? ZERO;
     for (;;) {
       const through = source.closedThrough();
-      if (through === undefined || next === undefined || next > through) break;
-      for (let batch = 0; next <= through && batch < BATCH; next++, batch++) {
-        const one = this.#close(source.measured(next), before);
-        closed.push(one);
-        before = one;
+      let next = this.openLot;
+      if (through === undefined || next === undefined || next > through) return;
+      const closed: ClosedLot[] = [];
+      for (; next <= through && closed.length < BATCH; next++) {
+        closed.push(this.#close(source.measured(next), closed.at(-1) ?? this.#newest ?? ZERO));
       }
-      if (source.repeatable) {
-        this.#store.append(closed);
-        this.#newest = closed.at(-1);
-        closed = [];
-      }
+      const last = closed.at(-1)!;
+      // What a live source measured exists only once: with these lots goes a checkpoint of all that it still holds.
+      this.#store.append(closed, source.checkpoint?.(last.lot));
+      this.#newest = last;
+      source.stored?.(last.lot);
       await new Promise(setImmediate);
     }
-    const last = closed.at(-1);
-    if (last === undefined) return;
-    // What a live source measured exists only once: all of it, and the checkpoint of what goes on, or nothing.
-    this.#store.append(closed, source.checkpoint?.(last.lot));
-    this.#newest = last;
-    source.stored?.(last.lot);
   }
 
   /** Registers at a lot's end, signed. */

@@ -31,7 +31,7 @@ export interface Source {
   clockState(): Readonly<Record<string, unknown>> & { readonly state: string };
   /**
    * For sources whose measurements exist only once: what must be stored with the lots up to `through`, in the same
-   * transaction, so that a power cut neither loses nor doubles energy. Undefined while later lots wait.
+   * transaction, so that a power cut neither loses nor doubles energy. Without `through`, undefined while lots wait.
    */
   checkpoint?(through?: bigint): string | undefined;
   /** Lots up to `through` are on the disk. */

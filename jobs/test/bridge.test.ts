@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 import { explain } from "@bijuli/protocol";
 import { isInner } from "../src/pipeline/tasks/http-call.ts";
@@ -62,6 +65,14 @@ test("what counts as an error", async () => {
   assert.match(await failure(), /answered 500: upstream/);
   adapter.answer = () => ({ body: { statusCode: 200, error: "still wrong" } });
   assert.match(await failure(), /answered 500: still wrong/);
+  for (const error of ["", false, {}]) {
+    adapter.answer = () => ({ body: { statusCode: 200, error } });
+    assert.match(await failure(), /answered 500/, `an error of ${JSON.stringify(error)} is one`);
+  }
+  adapter.answer = () => ({ body: { statusCode: 200, error: null, errorMessage: "old news" } });
+  assert.equal((await ask()).error, undefined);
+  adapter.answer = () => ({ status: 502, body: { statusCode: 200, data: {} } });
+  assert.match(await failure(), /answered 502/, "a body's 200 does not mend an error by HTTP");
   adapter.answer = () => ({ status: 201, body: {} });
   assert.match(await failure(), /answered 201/, "only 200 is success");
   adapter.answer = () => ({ status: 500, raw: "<html>oops</html>" });
@@ -106,4 +117,47 @@ test("http reaches no inner address that a request names, unless the spec allows
     assert.ok(isInner(address), address);
   }
   assert.ok(!isInner("93.184.216.34"));
+});
+
+test("redirects are followed as Go's client does: to a page by GET, to the same again with the body, ten times", async () => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    request.setEncoding("utf8");
+    let body = "";
+    request.on("data", (chunk: string) => {
+      body += chunk;
+    });
+    request.on("end", () => {
+      asked.push(`${request.method} ${request.url} ${body}${request.headers.authorization ?? ""}`);
+      const [status, location] = {
+        "/moved": [301, "/page"],
+        "/same": [307, "/page"],
+        "/away": [302, adapter.url],
+        "/round": [308, "/round"],
+        "/nowhere": [302, undefined],
+      }[request.url!] ?? [200, undefined];
+      response.writeHead(status as number, location === undefined ? {} : { location: location as string });
+      response.end(request.url);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const get = (path: string, rest = "") => run(`get [type=http url="${origin}${path}" ${rest}]`);
+  try {
+    assert.equal((await get("/moved", 'method=POST requestData=<{"a": 1}>')).value("get"), "/page");
+    assert.equal((await get("/same", 'method=PUT requestData=<{"a": 1}>')).value("get"), "/page");
+    assert.deepEqual(asked, ['POST /moved {"a":1}', "GET /page ", 'PUT /same {"a":1}', 'PUT /page {"a":1}']);
+    assert.equal((await get("/nowhere")).value("get"), "/nowhere");
+    adapter.answer = () => ({ raw: "elsewhere" });
+    assert.equal((await get("/away", 'headers=<["Authorization", "secret"]>')).value("get"), "elsewhere");
+    asked.length = 0;
+    assert.match(explain((await get("/round")).error), /redirects more than 10 times/);
+    assert.equal(asked.length, 11);
+    const url = `${origin}/away`;
+    const inner = await run('get [type=http url="$(jobRun.url)"]', { variables: { jobRun: { url } } });
+    assert.match(explain(inner.error), /inner address/);
+  } finally {
+    server.close();
+  }
 });

@@ -74,9 +74,10 @@ export const bridge: TaskType = {
         restricted: false,
       });
       const status = statusInBody(answer.body) ?? answer.status;
-      if (status !== 200) {
+      // A body that claims 200 does not mend an answer that HTTP says is an error.
+      if (status !== 200 || answer.status >= 400) {
         const said = errorInBody(answer.body) ?? shorten(answer.body.toString("utf8"));
-        const failure = `bridge ${name} answered ${status}: ${said}`;
+        const failure = `bridge ${name} answered ${status === 200 ? answer.status : status}: ${said}`;
         throw status >= 400 && status < 500 ? badInput(failure) : new RetryableError(failure);
       }
       const said = answer.body.toString("utf8");

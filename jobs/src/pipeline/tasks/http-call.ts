@@ -69,11 +69,41 @@ const outerOnly: LookupFunction = (host, options, callback) => {
   });
 };
 
+/** How many redirects Go's http.Client follows. */
+const MAX_REDIRECTS = 10;
+
 /**
- * One HTTP exchange, with the body whole.
+ * One HTTP exchange, with the body whole; redirects are followed as Go's http.Client does.
  * @throws RetryableError when nothing was answered; Error when the answer is too large
  */
-export function httpCall(call: HttpCall): Promise<HttpAnswer> {
+export async function httpCall(call: HttpCall): Promise<HttpAnswer> {
+  let asked = call;
+  for (let redirects = 0; ; redirects++) {
+    const answer = await exchange(asked);
+    const next = redirected(asked, answer);
+    if (next === undefined) return answer;
+    if (redirects === MAX_REDIRECTS) {
+      throw new RetryableError(`${call.url.origin} redirects more than ${MAX_REDIRECTS} times`);
+    }
+    asked = next;
+  }
+}
+
+/** The call that a redirect asks for: after 301 to 303 without the body, after 307 and 308 the same. */
+function redirected(call: HttpCall, { status, headers }: HttpAnswer): HttpCall | undefined {
+  const url = URL.parse(headers.location ?? "", call.url);
+  if (![301, 302, 303, 307, 308].includes(status) || headers.location === undefined || url === null) return undefined;
+  if (!/^https?:$/.test(url.protocol)) throw new RetryableError(`${call.url.origin} redirects to ${url.protocol}`);
+  const sameHost = url.host === call.url.host;
+  const pairwise = Array.from({ length: call.headers.length >> 1 }, (_, at) => call.headers.slice(2 * at, 2 * at + 2));
+  // A stranger does not get what was meant for the first host.
+  const kept = pairwise.filter(([name]) => sameHost || !/^(authorization|cookie2?|www-authenticate)$/i.test(name!));
+  const same = { ...call, url, headers: kept.flat() };
+  if (status >= 307) return same;
+  return { ...same, method: call.method === "HEAD" ? "HEAD" : "GET", body: undefined };
+}
+
+function exchange(call: HttpCall): Promise<HttpAnswer> {
   const { url } = call;
   const module = url.protocol === "https:" ? https : http;
   const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -155,7 +185,10 @@ export function errorInBody(body: Buffer): string | undefined {
   return typeof errorMessage === "string" && errorMessage !== "" ? errorMessage : undefined;
 }
 
-/** The status that an adapter's body claims; it overrides the header's (Chainlink's eautils.go). */
+/**
+ * The status that an adapter's body claims; it overrides the header's (Chainlink's eautils.go). With any `error` but null it is
+ * none of success.
+ */
 export function statusInBody(body: Buffer): number | undefined {
   try {
     const parsed = JSON.parse(body.toString("utf8")) as {
@@ -167,7 +200,7 @@ export function statusInBody(body: Buffer): number | undefined {
     if (parsed.statusCode !== 200) return parsed.statusCode;
     if (typeof parsed.providerStatusCode === "number" && parsed.providerStatusCode !== 200)
       return parsed.providerStatusCode;
-    return errorInBody(body) === undefined ? 200 : 500;
+    return (parsed.error ?? null) === null ? 200 : 500;
   } catch {
     return undefined;
   }

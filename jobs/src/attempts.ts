@@ -1,5 +1,6 @@
 import { BijuliError, explain } from "@bijuli/protocol";
 import type { Logger } from "pino";
+import { blockRoots } from "./chain/block-roots.ts";
 import { runVariables } from "./chain/requests.ts";
 import type { JsonRpc } from "./chain/rpc.ts";
 import type { NodeMetrics } from "./metrics.ts";
@@ -52,7 +53,6 @@ export class Attempts {
     let lastNoted = "";
     const labels = { job_id: job.externalJobId, job_name: job.name };
     const logger = this.#options.logger.child({ run: run.id, request: run.requestId });
-    const limit = job.maxTaskDurationMs > 0 ? [AbortSignal.timeout(job.maxTaskDurationMs)] : [];
     const result = await runPipeline(job.pipeline, {
       context: {
         rpc: this.#options.rpc,
@@ -71,8 +71,9 @@ export class Attempts {
         },
         logger,
       },
-      variables: runVariables(run, job),
-      signal: AbortSignal.any([this.#options.stopping, ...limit]),
+      variables: runVariables(run, job, await blockRoots(run, job, this.#options.rpc)),
+      signal: this.#options.stopping,
+      maxTaskMs: job.maxTaskDurationMs,
       onFailure: (task, attempt, error, retryInMs) => {
         const cause = `task ${task.id}: ${explain(error)}`;
         if (task.type === "bridge") metrics.bridgeErrors.inc({ name: task.attributes.name ?? "" });

@@ -1,7 +1,7 @@
 import { explain } from "@bijuli/protocol";
 import { keccak256 } from "ethers/crypto";
 import { parseDietCbor } from "../pipeline/tasks/cborparse.ts";
-import { isList, isMap, toHex, toJson, type Value } from "../pipeline/value.ts";
+import { isList, isMap, toHex, toJson, type Value, type ValueMap } from "../pipeline/value.ts";
 import { lookUp } from "../pipeline/variables.ts";
 import type { Job } from "../spec/job.ts";
 import type { Run, StageReference } from "../state/run.ts";
@@ -134,15 +134,15 @@ function plain(value: Value): string {
   return isMap(value) || isList(value) ? toJson(value, "hex") : String(value);
 }
 
-/** What a run's tasks can look up: jobRun and jobSpec, as Chainlink's directrequest/delegate.go sets them. */
-export function runVariables(run: Run, job: Job): Record<string, Value> {
+/** What a run's tasks can look up: jobRun (with its block's `roots`) and jobSpec, as Chainlink's directrequest/delegate.go sets them. */
+export function runVariables(run: Run, job: Job, roots: ValueMap = {}): Record<string, Value> {
   const request = decodeRequest(run.log);
   return {
     jobSpec: {
       databaseID: job.externalJobId,
       externalJobID: job.externalJobId,
       name: job.name,
-      evmChainID: run.chainId,
+      evmChainID: run.chainId.toString(),
     },
     jobRun: {
       id: run.id,
@@ -164,7 +164,8 @@ export function runVariables(run: Run, job: Job): Record<string, Value> {
       logTxHash: run.txHash,
       logAddress: run.log.address,
       logTopics: run.log.topics,
-      logData: run.log.data,
+      logData: Buffer.from(run.log.data.slice(2), "hex"),
+      ...roots,
     },
   };
 }

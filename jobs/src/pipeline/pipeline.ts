@@ -73,16 +73,20 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
         throw new SpecError(node.line, field(name), `${JSON.stringify(text)} is not a duration`);
       return parsed;
     };
-    const integer = (name: string, max: number): number => {
-      const text = attributes[name] ?? "0";
-      if (!/^\d+$/.test(text) || Number(text) > max) {
+    const integer = (name: string, max: number, min = 0): number => {
+      const text = attributes[name] || "0";
+      if (!/^[+-]?\d+$/.test(text) || Number(text) > max || Number(text) < min) {
         throw new SpecError(node.line, field(name), `${JSON.stringify(text)} is not a whole number up to ${max}`);
       }
       return Number(text);
     };
-    const minBackoffMs = duration("minBackoff");
-    const failEarly = attributes.failEarly ?? "false";
-    if (!/^(true|false|1|0)$/i.test(failEarly)) {
+    const index = integer("index", 2 ** 31 - 1, -(2 ** 31));
+    const twin = index > 0 ? [...tasks.values()].find((task) => task.index === index) : undefined;
+    if (twin !== undefined) throw new SpecError(node.line, field("index"), `${index} is that of ${twin.id} too`);
+    const minBackoffMs = duration("minBackoff") ?? 0;
+    const maxBackoffMs = duration("maxBackoff") ?? 0;
+    const failEarly = attributes.failEarly || "false";
+    if (!/^(true|false|t|f|1|0)$/i.test(failEarly)) {
       throw new SpecError(node.line, field("failEarly"), `${JSON.stringify(failEarly)} is neither true nor false`);
     }
     tasks.set(node.id, {
@@ -90,13 +94,13 @@ export function buildPipeline(graph: DotGraph, line: number): Pipeline {
       type: type.toLowerCase(),
       behaviour,
       attributes,
-      index: integer("index", 2 ** 31 - 1),
+      index,
       timeoutMs: duration("timeout"),
-      failEarly: /^(true|1)$/i.test(failEarly),
+      failEarly: /^(true|t|1)$/i.test(failEarly),
       retries: integer("retries", 2 ** 32 - 1),
-      // The defaults of Chainlink's task.base.go
-      minBackoffMs: minBackoffMs ?? 5_000,
-      maxBackoffMs: duration("maxBackoff") ?? 60_000,
+      // As Chainlink's task.base.go and the backoff library behind it: maxBackoff counts only beside a minBackoff.
+      minBackoffMs: minBackoffMs > 0 ? minBackoffMs : 5_000,
+      maxBackoffMs: minBackoffMs <= 0 ? 60_000 : maxBackoffMs > 0 ? maxBackoffMs : 10_000,
       inputs,
       awaits: named.filter(([, to]) => to === node.id).map(([from]) => from),
       outputs,
@@ -133,23 +137,27 @@ function namedTasks(graph: DotGraph): [string, string][] {
   });
 }
 
+/**
+ * In the order that gonum's topo.SortStabilized gives: what is written first stands first, as far as the edges let it. By it
+ * Chainlink orders a task's inputs that have the same index.
+ */
 function sorted(tasks: Map<string, PipelineTask>, line: number): PipelineTask[] {
-  const done = new Set<string>();
-  const order: PipelineTask[] = [];
-  while (order.length < tasks.size) {
-    const free = [...tasks.values()].filter(
-      (task) => !done.has(task.id) && [...task.inputs, ...task.awaits].every((id) => done.has(id)),
-    );
-    if (free.length === 0) {
-      const stuck = [...tasks.keys()].filter((id) => !done.has(id));
+  const last = [...tasks.values()].reverse();
+  const done: PipelineTask[] = [];
+  const open: string[] = [];
+  const visit = (task: PipelineTask): void => {
+    if (done.includes(task)) return;
+    if (open.includes(task.id)) {
+      const stuck = open.slice(open.indexOf(task.id));
       throw new SpecError(line, "observationSource", `the tasks ${stuck.join(", ")} wait for one another`);
     }
-    for (const task of free) {
-      done.add(task.id);
-      order.push(task);
-    }
-  }
-  return order;
+    open.push(task.id);
+    for (const next of last) if (task.outputs.includes(next.id)) visit(next);
+    open.pop();
+    done.push(task);
+  };
+  for (const task of last) visit(task);
+  return done.reverse();
 }
 
 /** The task of that id. */

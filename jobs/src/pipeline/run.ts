@@ -25,6 +25,8 @@ export interface RunOptions {
   /** jobRun, jobSpec: what the tasks may look up besides one another. */
   variables: ValueMap;
   signal: AbortSignal;
+  /** ms that no task may take longer than; 0 or absent: no limit. */
+  maxTaskMs?: number;
   /** Told of each failed attempt of a task, also of those that are tried again. */
   onFailure?(task: PipelineTask, attempt: number, error: Error, retryInMs: number | undefined): void;
   /** Told of each finished task. */
@@ -52,8 +54,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
         [...task.inputs, ...task.awaits].map((id) => start(pipeline.find((other) => other.id === id)!)),
       );
       if (earlyError !== undefined) return;
-      const inputs = task.inputs
-        .map((id) => pipeline.find((other) => other.id === id)!)
+      const inputs = pipeline
+        .filter((other) => task.inputs.includes(other.id))
         .sort((a, b) => a.index - b.index)
         .map((other) => results.get(other.id)!.value);
       const result = await attempt(task, inputs, { ...variables }, signal, options);
@@ -97,7 +99,7 @@ async function attempt(
 ): Promise<TaskResult> {
   const startedAt = Date.now();
   for (let attempts = 1; ; attempts++) {
-    const value = await once(task, inputs, variables, signal, options.context);
+    const value = await once(task, inputs, variables, signal, options);
     if (!(value instanceof Error)) {
       return { id: task.id, type: task.type, value, attempts, startedAt, finishedAt: Date.now() };
     }
@@ -118,7 +120,7 @@ async function attempt(
 
 /** min · 2^n, at most max. */
 function backoff(task: PipelineTask, n: number): number {
-  return Math.min(task.minBackoffMs * 2 ** Math.min(n, 40), Math.max(task.maxBackoffMs, task.minBackoffMs));
+  return Math.min(task.minBackoffMs * 2 ** Math.min(n, 40), task.maxBackoffMs);
 }
 
 async function once(
@@ -126,13 +128,14 @@ async function once(
   inputs: readonly Value[],
   variables: ValueMap,
   signal: AbortSignal,
-  context: TaskContext,
+  { context, maxTaskMs = 0 }: RunOptions,
 ): Promise<Value> {
   const limits = task.behaviour.inputs;
   if (limits !== undefined && inputs.length < limits.min) {
     return badInput(`${task.type} wants at least ${limits.min} inputs`);
   }
-  const timeoutMs = task.timeoutMs ?? (isHttp(task.type) ? context.http.timeoutMs : 0);
+  const ownMs = task.timeoutMs ?? (isHttp(task.type) ? context.http.timeoutMs : 0);
+  const timeoutMs = ownMs > 0 && maxTaskMs > 0 ? Math.min(ownMs, maxTaskMs) : Math.max(ownMs, maxTaskMs);
   const timeout = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
   const combined = timeout === undefined ? signal : AbortSignal.any([signal, timeout]);
   try {

@@ -69,7 +69,16 @@ export function parseDot(source: string, firstLine = 1): DotGraph {
       continue;
     }
     const first = name("a task");
-    if (isMark("=")) refuse("a task's attributes in [ ] or ->");
+    // What a DOT file says of the whole graph, as `rankdir=LR` or `node [shape=box]`, says nothing of tasks.
+    if (isMark("=")) {
+      at++;
+      name(`the value of ${first.text}`);
+      continue;
+    }
+    if (first.kind === "id" && /^(graph|node|edge)$/i.test(first.text) && isMark("[")) {
+      attributes();
+      continue;
+    }
     const chain = [first];
     while (isMark("->")) {
       at++;
@@ -131,11 +140,25 @@ function closingBracket(source: string, open: number, line: number): number {
   throw new SpecError(line, "observationSource", "a text without its closing >");
 }
 
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '"',
+  "\\": "\\",
+  a: "\x07",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
+  "\n": "",
+};
+
 /** Escapes as Go's strconv.Unquote reads them; an unknown one stays as it is. */
 function unquote(text: string): string {
-  return text.replace(/\\([\s\S])/g, (whole, escaped: string) => {
-    const known: Record<string, string> = { '"': '"', "\\": "\\", n: "\n", t: "\t", r: "\r", "\n": "" };
-    return known[escaped] ?? whole;
+  return text.replace(/\\(u[\da-fA-F]{4}|U[\da-fA-F]{8}|x[\da-fA-F]{2}|[\s\S])/g, (whole, escaped: string) => {
+    if (escaped.length === 1) return ESCAPES[escaped] ?? whole;
+    const point = Number.parseInt(escaped.slice(1), 16);
+    return point > 0x10ffff ? whole : String.fromCodePoint(point);
   });
 }
 

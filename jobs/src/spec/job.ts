@@ -37,7 +37,7 @@ export interface Job {
   requesters: ReadonlySet<string>;
   gasLimit: bigint | undefined;
   forwardingAllowed: boolean;
-  /** ms for a whole attempt of the pipeline; 0: no limit. */
+  /** ms for each task; 0: no limit. */
   maxTaskDurationMs: number;
   ordering: Ordering;
   pipeline: Pipeline;
@@ -76,7 +76,7 @@ const KNOWN = [
 export function parseJob(text: string, file = "job.toml"): Job {
   let table: Record<string, unknown>;
   try {
-    table = parse(text, { integersAsBigInt: true }) as Record<string, unknown>;
+    table = known(parse(text.replace(/^\uFEFF/, ""), { integersAsBigInt: true }) as Record<string, unknown>);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const said = error.message.split("\n")[0]!.replace(/^Invalid TOML document: /, "");
@@ -96,7 +96,7 @@ export function parseJob(text: string, file = "job.toml"): Job {
   const externalJobId =
     fields.uuid("externalJobID") ?? derivedUuid(`${name}\n${contractAddress}\n${observationSource}`);
   const line = fields.line("observationSource");
-  const opensOnNewLine = /observationSource\s*=\s*("""|''')\r?\n/.test(text);
+  const opensOnNewLine = /observationSource\s*=\s*("""|''')\r?\n/i.test(text);
   const pipeline = buildPipeline(parseDot(observationSource, opensOnNewLine ? line + 1 : line), line);
 
   return {
@@ -120,6 +120,21 @@ export function parseJob(text: string, file = "job.toml"): Job {
     ],
     source: text,
   };
+}
+
+/**
+ * The table with its keys as they are documented: a Chainlink node's TOML reader takes them in lower or in upper case as
+ * well, and the exact one before those.
+ */
+function known(table: Record<string, unknown>): Record<string, unknown> {
+  const found = { ...table };
+  for (const key of KNOWN) {
+    const written = [key, key.toLowerCase(), key.toUpperCase()].find((one) => Object.hasOwn(table, one));
+    if (written === undefined || written === key) continue;
+    delete found[written];
+    found[key] = table[written];
+  }
+  return found;
 }
 
 /** The specIds of a job: what `OracleRequest` carries in its first topic. */
@@ -176,7 +191,7 @@ function derivedUuid(text: string): string {
 
 function lineOf(text: string, field: string): number {
   const lines = text.split("\n");
-  const at = lines.findIndex((line) => new RegExp(`^\\s*(\\[\\s*)?["']?${field}["']?\\s*[=\\].]`).test(line));
+  const at = lines.findIndex((line) => new RegExp(`^\\s*(\\[\\s*)?["']?${field}["']?\\s*[=\\].]`, "i").test(line));
   return at === -1 ? 1 : at + 1;
 }
 
@@ -211,7 +226,7 @@ class Fields {
     const value = this.#table[name];
     if (value === undefined) return undefined;
     const text = typeof value === "string" ? value : typeof value === "bigint" ? value.toString() : "";
-    if (!/^\d{1,78}$/.test(text)) this.refuse(name, "must be a whole number");
+    if (!/^(?:\d{1,78}|0x[0-9a-f]{1,64})$/i.test(text)) this.refuse(name, "must be a whole number");
     const integer = BigInt(text);
     if (integer < min || integer > max) this.refuse(name, `must be from ${min} to ${max}`);
     return integer;
@@ -237,7 +252,8 @@ class Fields {
   addresses(name: string): string[] {
     const value = this.#table[name] ?? [];
     if (!Array.isArray(value)) return this.refuse(name, "must be a list of addresses");
-    return value.map((item) => this.#address(name, String(item)));
+    // As on a Chainlink node letters' case says nothing here.
+    return value.map((item) => this.#address(name, String(item).toLowerCase()));
   }
 
   uuid(name: string): string | undefined {

@@ -12,7 +12,8 @@ test("conditional, fail, memo, lowercase and any", async () => {
   const ran = await run(`
     low [type="lowercase" input="ETH"]
     note [type="memo" value="$(low)"]
-    yes [type="conditional" data="true"]
+    less [type="lessthan" left="1" right="2"]
+    yes [type="conditional" data="$(less)"]
     pick [type="any"]
     low -> note -> pick
     yes -> pick
@@ -20,7 +21,10 @@ test("conditional, fail, memo, lowercase and any", async () => {
   assert.equal(ran.value("low"), "eth");
   assert.equal(ran.value("note"), "eth");
   assert.ok(["eth", true].includes(ran.value("pick") as never));
-  assert.match(explain((await run('no [type="conditional" data="false"]')).error), /task no/);
+  assert.match(
+    explain((await run('less [type="lessthan" left="2" right="1"] no [type="conditional"] less -> no')).error),
+    /task no/,
+  );
   assert.match(explain((await run('end [type="fail" msg="not today"]')).error), /not today/);
 });
 

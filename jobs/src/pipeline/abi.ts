@@ -2,11 +2,12 @@ import { AbiCoder, FunctionFragment, ParamType } from "ethers/abi";
 import {
   asAddress,
   asBool,
-  asBytes,
+  asCalldata,
   asDecimal,
   asList,
   asString,
   badInput,
+  FixedBytes,
   isMap,
   kindOf,
   type Value,
@@ -49,7 +50,11 @@ function readSignature(abi: string, log: boolean): AbiSignature {
 export function parseArguments(list: string, log = false): AbiArgument[] {
   if (list.trim() === "") return [];
   return list.split(",").map((part) => {
-    const words = part.split(/\s+/).filter((word) => word !== "" && !/^(calldata|memory|storage)$/.test(word));
+    // Chainlink strikes these words out wherever they stand, also within a name.
+    const words = part
+      .replaceAll(/calldata|memory|storage/g, "")
+      .split(/\s+/)
+      .filter((word) => word !== "");
     const indexed = log && words.length === 3 && words[1] === "indexed";
     if (words.length === 0) throw badInput(`bad ABI specification, empty argument: ${list.trim()}`);
     if (words.length === 1 || (log && words.length === 2 && words[1] === "indexed")) {
@@ -102,8 +107,9 @@ function selectorOf(signature: AbiSignature): string {
   return selector;
 }
 
-/** Decoded values by the arguments' names. */
+/** Decoded values by the arguments' names; of no data, none. */
 export function decodeArguments(list: readonly AbiArgument[], data: Uint8Array): Record<string, Value> {
+  if (data.length === 0) return {};
   let decoded: unknown[];
   try {
     decoded = [
@@ -118,7 +124,10 @@ export function decodeArguments(list: readonly AbiArgument[], data: Uint8Array):
   return Object.fromEntries(list.map(({ name, type }, index) => [name, fromAbi(decoded[index], type)]));
 }
 
-/** What ethers decoded as a pipeline's value: bytes as bytes, integers as bigint, addresses as text. */
+/**
+ * What ethers decoded as a pipeline's value: bytes as bytes, integers as bigint, addresses as text in lower case, as which Go
+ * writes them into an adapter's JSON.
+ */
 export function fromAbi(value: unknown, type: ParamType): Value {
   if (type.baseType === "array") return [...(value as unknown[])].map((item) => fromAbi(item, type.arrayChildren!));
   if (type.baseType === "tuple") {
@@ -127,8 +136,10 @@ export function fromAbi(value: unknown, type: ParamType): Value {
       ? Object.fromEntries(parts.map((part, index) => [type.components![index]!.name, part]))
       : parts;
   }
-  if (type.baseType.startsWith("bytes")) return Buffer.from((value as string).slice(2), "hex");
-  return value as Value;
+  if (type.baseType === "address") return (value as string).toLowerCase();
+  if (!type.baseType.startsWith("bytes")) return value as Value;
+  const bytes = Buffer.from((value as string).slice(2), "hex");
+  return type.baseType === "bytes" ? bytes : new FixedBytes(bytes);
 }
 
 /** Converts a value to what the ABI type wants, as Chainlink's convertToETHABIType does. */
@@ -158,9 +169,11 @@ export function toAbi(value: Value, type: ParamType): unknown {
   if (base === "bool") return asBool(value);
   if (base === "address") return asAddress(value);
   if (base === "string") return asString(value);
-  const bytes = asBytes(value);
+  const bytes = asCalldata(value);
   if (base === "bytes") return bytes;
   const size = Number(base.slice(5));
+  // Go copies what there is: bytes are cut, or filled up with zeros at their end. A text must fit.
+  if (value instanceof Uint8Array) return Uint8Array.from({ length: size }, (_, at) => bytes[at] ?? 0);
   if (bytes.length !== size) throw badInput(`incorrect length: expected ${size} bytes, got ${kindOf(value)}`);
   return bytes;
 }

@@ -3,6 +3,9 @@ import { BijuliError } from "@bijuli/protocol";
 /** Digits kept by a division that says nothing else, as shopspring/decimal's DivisionPrecision. */
 const DIVISION_PRECISION = 16;
 
+/** More digits than this are a mistake, and would keep the process busy. */
+const MAX_PRECISION = 10_000;
+
 /**
  * A decimal number of any size: `digits · 10^-scale`. It stands for Go's shopspring/decimal, in which Chainlink's
  * arithmetic tasks calculate.
@@ -42,12 +45,14 @@ export class Decimal {
     return new Decimal(this.digits * other.digits, this.scale + other.scale);
   }
 
-  /** Rounded half away from zero to `precision` decimals. */
+  /** Rounded half away from zero to `precision` decimals; below 0, to tens, hundreds and so on. */
   divide(other: Decimal, precision = DIVISION_PRECISION): Decimal {
     if (other.digits === 0n) throw new BijuliError("bad-input", "divide by zero");
+    if (Math.abs(precision) > MAX_PRECISION) throw new BijuliError("bad-input", `precision ${precision} is too much`);
+    const tens = 10n ** BigInt(Math.max(-precision, 0));
     const numerator = this.digits * 10n ** BigInt(other.scale + Math.max(precision, 0));
-    const denominator = other.digits * 10n ** BigInt(this.scale);
-    return new Decimal(roundedQuotient(numerator, denominator), Math.max(precision, 0));
+    const denominator = other.digits * 10n ** BigInt(this.scale) * tens;
+    return new Decimal(roundedQuotient(numerator, denominator) * tens, Math.max(precision, 0));
   }
 
   compare(other: Decimal): number {

@@ -20,6 +20,12 @@ export interface ValueMap {
   readonly [key: string]: Value;
 }
 
+/**
+ * Bytes of Solidity's bytes1 to bytes32. In JSON for an adapter they are a list of numbers, as Go writes an array of bytes;
+ * those of `bytes` are base64.
+ */
+export class FixedBytes extends Uint8Array {}
+
 export function badInput(message: string, cause?: unknown): BijuliError {
   return new BijuliError("bad-input", message, { cause });
 }
@@ -58,7 +64,10 @@ function jsonable(value: Value, bytes: "base64" | "hex", numbers: string[]): unk
     numbers.push(value.toString());
     return `\u0000n${numbers.length - 1}\u0000`;
   }
-  if (value instanceof Uint8Array) return bytes === "hex" ? toHex(value) : Buffer.from(value).toString("base64");
+  if (value instanceof Uint8Array) {
+    if (bytes === "hex") return toHex(value);
+    return value instanceof FixedBytes ? [...value] : Buffer.from(value).toString("base64");
+  }
   if (value instanceof Decimal) return value.toString();
   if (value instanceof Error) return { error: explain(value) };
   if (isList(value)) return value.map((item) => jsonable(item, bytes, numbers));
@@ -69,8 +78,8 @@ function jsonable(value: Value, bytes: "base64" | "hex", numbers: string[]): unk
 }
 
 /**
- * Values to JSON text: integers bare, decimals as strings, bytes in base64, as Go's encoding/json writes what a Chainlink
- * node sends to an adapter. `bytes: "hex"` is how a run shows them (Chainlink's JSONSerializable).
+ * Values to JSON text: integers bare, decimals as strings, bytes in base64 (FixedBytes as numbers), as Go's encoding/json
+ * writes what a Chainlink node sends to an adapter. `bytes: "hex"` is how a run shows them (Chainlink's JSONSerializable).
  */
 export function toJson(value: Value, bytes: "base64" | "hex" = "base64"): string {
   const numbers: string[] = [];
@@ -86,13 +95,21 @@ export function asString(value: Value): string {
   throw badInput(`expected a string, got ${kindOf(value)}`);
 }
 
-/** A string with 0x is hex, any other is its UTF-8 bytes. */
+/** A string with 0x is hex, any other (also one that begins as hex and is none) its UTF-8 bytes. */
 export function asBytes(value: Value): Uint8Array {
+  if (typeof value === "string" && !HEX.test(value)) return Buffer.from(value, "utf8");
+  return asCalldata(value);
+}
+
+const HEX = /^0x(?:[0-9a-f]{2})*$/i;
+
+/** The same where what begins as hex must be hex: nobody means to send the text of a mistyped number to a contract. */
+export function asCalldata(value: Value): Uint8Array {
   if (value === null) return new Uint8Array();
   if (value instanceof Uint8Array) return value;
   if (typeof value === "string") {
     if (!/^0x/i.test(value)) return Buffer.from(value, "utf8");
-    if (!/^0x(?:[0-9a-f]{2})*$/i.test(value)) throw badInput(`${shorten(value)} is not hex`);
+    if (!HEX.test(value)) throw badInput(`${shorten(value)} is not hex`);
     return Buffer.from(value.slice(2), "hex");
   }
   if (isList(value) && value.every((item) => typeof item === "number" && item >= 0 && item < 256)) {
@@ -133,8 +150,9 @@ export function asAddress(value: Value): string {
   return text.toLowerCase();
 }
 
-/** A map, or the text of a JSON object. */
+/** A map, or the text of a JSON object; null is an empty one. */
 export function asMap(value: Value): ValueMap {
+  if (value === null) return {};
   if (isMap(value)) return value;
   if (typeof value === "string" || value instanceof Uint8Array) {
     const parsed = parseText(asString(value));

@@ -42,9 +42,10 @@ export function variable(expression: string | undefined, variables: ValueMap): G
   };
 }
 
-/** The path of an expression that is one variable. */
+/** The path of an expression that is one variable. Standing alone it may have letters in it that it may not have in JSON: $(cbor.my-key). */
 export function soleVariable(expression: string | undefined): string | undefined {
-  return /^\s*\$\(\s*([a-zA-Z0-9_.]+)\s*\)\s*$/.exec(expression ?? "")?.[1];
+  const path = /^\$\(([^$]*)\)$/.exec((expression ?? "").trim())?.[1]?.trim();
+  return path === "" ? undefined : path;
 }
 
 /** JSON text with `$(path)` standing for values. */

@@ -1,20 +1,28 @@
 import { Decimal } from "../decimal.ts";
 import type { TaskRun, TaskType } from "../task.ts";
-import { asDecimal, asList, asUint, badInput, isList, toJson, type Value } from "../value.ts";
+import { asBool, asBytes, asDecimal, asList, badInput, isList, parseJson, toJson, type Value } from "../value.ts";
 import { input, jsonWithVariables, otherwise, resolve, text, variable } from "../variables.ts";
 import { noFailedInputs } from "./inputs.ts";
 
-/** The values of sum, mean, median and mode: `values`, or the inputs; some may have failed, up to `allowedFaults`. */
-function survivors({ attributes, variables, inputs }: TaskRun): Value[] {
+/** What a null among the values is: a value like any other, nothing, or one that failed. */
+type Nulls = "values" | "nothing" | "faults";
+
+/**
+ * The values of sum, mean, median and mode: `values`, or the inputs; some may have failed, up to `allowedFaults`. There is
+ * at least one, unless nulls are not values.
+ */
+function survivors({ attributes, variables, inputs }: TaskRun, nulls: Nulls = "values"): Value[] {
   const all = resolve(
     "values",
     [variable(attributes.values, variables), jsonWithVariables(attributes.values, variables, true), () => [...inputs]],
     asList,
+  ).filter((value) => value !== null || nulls !== "nothing");
+  const allowed = resolve(
+    "allowedFaults",
+    [text(attributes.allowedFaults), otherwise(Math.max(all.length - 1, 0))],
+    (value) => Number(asDecimal(value).toBigInt()),
   );
-  const allowed = resolve("allowedFaults", [text(attributes.allowedFaults), otherwise(all.length - 1)], (value) =>
-    Number(asDecimal(value).toBigInt()),
-  );
-  const good = all.filter((value) => !(value instanceof Error));
+  const good = all.filter((value) => !(value instanceof Error) && (value !== null || nulls !== "faults"));
   const faults = all.length - good.length;
   if (faults > allowed) {
     throw badInput(
@@ -22,7 +30,7 @@ function survivors({ attributes, variables, inputs }: TaskRun): Value[] {
       all.find((v) => v instanceof Error),
     );
   }
-  if (good.length === 0) throw badInput("values: no values");
+  if (good.length === 0 && nulls === "values") throw badInput("values: no values");
   return good;
 }
 
@@ -42,7 +50,7 @@ function precisionOf({ attributes, variables }: TaskRun): number | undefined {
   return resolve(
     "precision",
     [variable(attributes.precision, variables), text(attributes.precision), otherwise(null)],
-    (value) => (value === null ? undefined : Number(asUint(value))),
+    (value) => (value === null ? undefined : Number(asDecimal(value).toBigInt())),
   );
 }
 
@@ -61,32 +69,49 @@ export const mean: TaskType = {
   },
 };
 
+/** The middle value. `lax` leaves nulls aside, `countNilsAsFaults` counts them as failed; with either, no value gives null. */
 export const median: TaskType = {
-  attributes: ["values", "allowedFaults"],
+  attributes: ["values", "allowedFaults", "lax", "countNilsAsFaults"],
   run(task) {
-    const values = decimals(task).sort((a, b) => a.compare(b));
+    const flag = (name: string) => resolve(name, [text(task.attributes[name]), otherwise(false)], asBool);
+    const [lax, faults] = [flag("lax"), flag("countNilsAsFaults")];
+    if (lax && faults) throw badInput("lax and countNilsAsFaults exclude one another");
+    const values = survivors(task, lax ? "nothing" : faults ? "faults" : "values")
+      .map(asDecimal)
+      .sort((a, b) => a.compare(b));
+    if (values.length === 0) return null;
     const middle = values.length >> 1;
     if (values.length % 2 === 1) return values[middle]!;
     return values[middle - 1]!.add(values[middle]!).divide(new Decimal(2n));
   },
 };
 
-/** The values that occur most often: `{results, occurrences}`. */
+/** The values that occur most often, in the order in which they came to that: `{results, occurrences}`. */
 export const mode: TaskType = {
   attributes: ["values", "allowedFaults"],
   run(task) {
-    const seen = new Map<string, { value: Value; times: number }>();
+    const times = new Map<string, number>();
+    let results: Value[] = [];
+    let occurrences = 0;
     for (const value of survivors(task)) {
-      const key = typeof value === "string" ? value : toJson(value, "hex");
-      const entry = seen.get(key) ?? { value, times: 0 };
-      entry.times++;
-      seen.set(key, entry);
+      const key = comparable(value);
+      const now = (times.get(key) ?? 0) + 1;
+      times.set(key, now);
+      if (now > occurrences) {
+        results = [value];
+        occurrences = now;
+      } else if (now === occurrences) results.push(value);
     }
-    const occurrences = Math.max(...[...seen.values()].map(({ times }) => times));
-    const results = [...seen.values()].filter(({ times }) => times === occurrences).map(({ value }) => value);
     return { results, occurrences };
   },
 };
+
+/** By which mode takes values for the same: 1, "1" and the bytes of "1" are. */
+function comparable(value: Value): string {
+  if (typeof value === "string") return Buffer.from(value, "utf8").toString("latin1");
+  if (value instanceof Uint8Array) return Buffer.from(value).toString("latin1");
+  return value instanceof Decimal ? value.toString() : toJson(value);
+}
 
 /** Any one of the inputs that did not fail. */
 export const any: TaskType = {
@@ -112,24 +137,24 @@ export const multiply: TaskType = {
 export const divide: TaskType = {
   attributes: ["input", "divisor", "precision"],
   required: ["divisor"],
-  inputs: { min: 0, max: 1 },
   run(task) {
     noFailedInputs(task.inputs);
     return given(task, "input").divide(given(task, "divisor", -1), precisionOf(task));
   },
 };
 
+/** Whether `left`, or the input, is less than `right`. */
 export const lessThan: TaskType = {
-  attributes: ["input", "limit"],
-  required: ["limit"],
+  attributes: ["left", "right"],
+  required: ["right"],
   inputs: { min: 0, max: 1 },
   run(task) {
     noFailedInputs(task.inputs);
-    return given(task, "input").compare(given(task, "limit", -1)) < 0;
+    return given(task, "left").compare(given(task, "right", -1)) < 0;
   },
 };
 
-/** How many items a list or bytes a text has. */
+/** How many items a list has (also one in JSON text), or how many bytes a text (of hex text: what it stands for). */
 export const length: TaskType = {
   attributes: ["input"],
   inputs: { min: 0, max: 1 },
@@ -139,11 +164,17 @@ export const length: TaskType = {
       "input",
       [variable(attributes.input, variables), text(attributes.input), input(inputs, 0)],
       (value) => {
-        if (isList(value)) return value.length;
-        if (value instanceof Uint8Array) return value.length;
-        if (typeof value === "string") return Buffer.byteLength(value);
-        throw badInput("expected bytes, text or a list");
+        const items = typeof value === "string" ? listIn(value) : value === null ? [] : value;
+        return new Decimal(BigInt(isList(items) ? items.length : asBytes(value).length));
       },
     );
   },
 };
+
+function listIn(text: string): Value {
+  try {
+    return parseJson(text) ?? [];
+  } catch {
+    return text;
+  }
+}

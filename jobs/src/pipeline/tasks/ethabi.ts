@@ -2,7 +2,7 @@ import { FunctionFragment } from "ethers/abi";
 import { decodeArguments, encodeCall, parseArguments, parseSignature } from "../abi.ts";
 import type { TaskType } from "../task.ts";
 import { asBytes, asList, asMap, asString, badInput, toHex, type Value } from "../value.ts";
-import { jsonWithVariables, otherwise, resolve, variable } from "../variables.ts";
+import { input, jsonWithVariables, otherwise, resolve, variable } from "../variables.ts";
 import { noFailedInputs } from "./inputs.ts";
 
 /** `ethabidecodelog`: an event's topics and data by the names in its ABI (task.eth_abi_decode_log.go). */
@@ -17,7 +17,7 @@ export const ethAbiDecodeLog: TaskType = {
     const signature = parseSignature(attributes.abi!, true);
     const plain = signature.arguments.filter((argument) => !argument.indexed);
     const indexed = signature.arguments.filter((argument) => argument.indexed);
-    const decoded = data.length > 0 ? decodeArguments(plain, data) : {};
+    const decoded = decodeArguments(plain, data);
     if (indexed.length === 0) return decoded;
     if (topics.length !== indexed.length + 1) {
       throw badInput(`${topics.length} topics for ${indexed.length} indexed fields`);
@@ -26,7 +26,7 @@ export const ethAbiDecodeLog: TaskType = {
       const topic = topics[position + 1]!;
       // Of what does not fit a topic it holds the hash.
       const hashed = type.isArray() || type.isTuple() || type.baseType === "string" || type.baseType === "bytes";
-      decoded[name] = hashed ? topic : decodeArguments([{ name, type, indexed: true }], topic)[name]!;
+      decoded[name] = hashed ? toHex(topic) : decodeArguments([{ name, type, indexed: true }], topic)[name]!;
     }
     return decoded;
   },
@@ -39,7 +39,7 @@ export const ethAbiDecode: TaskType = {
   check: ({ abi }) => void parseArguments(abi!),
   run({ attributes, variables, inputs }) {
     noFailedInputs(inputs);
-    const data = resolve("data", [variable(attributes.data, variables), () => inputs[0] ?? null], asBytes);
+    const data = resolve("data", [variable(attributes.data, variables), input(inputs, 0)], asBytes);
     return decodeArguments(parseArguments(attributes.abi!), data);
   },
 };

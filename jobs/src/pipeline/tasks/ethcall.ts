@@ -1,9 +1,16 @@
 import { explain } from "@bijuli/protocol";
 import { RpcError } from "../../chain/rpc.ts";
 import { RetryableError, type TaskType } from "../task.ts";
-import { asAddress, asBool, asBytes, asString, asUint, badInput, toHex } from "../value.ts";
-import { otherwise, resolve, text, variable } from "../variables.ts";
+import { asAddress, asBool, asBytes, asCalldata, asString, asUint, badInput, toHex, type ValueMap } from "../value.ts";
+import { jsonWithVariables, otherwise, resolve, text, variable } from "../variables.ts";
+import { sameChain } from "./chain.ts";
 import { noFailedInputs } from "./inputs.ts";
+
+/** Hex as it is written, which Chainlink has no word for, or JSON with variables. */
+function calldata(data: string, variables: ValueMap) {
+  const plain = /^\s*0x/i.test(data) ? text(data) : jsonWithVariables(data, variables);
+  return [variable(data, variables), plain];
+}
 
 /** `ethcall`: what a contract answers to calldata, as bytes (task.eth_call.go). */
 export const ethCall: TaskType = {
@@ -28,13 +35,15 @@ export const ethCall: TaskType = {
     const optional = <T>(name: string, convert: (value: Parameters<typeof asUint>[0]) => T) =>
       resolve(name, [...given(name), otherwise(null)], (value) => (value === null ? undefined : convert(value)));
     const to = resolve("contract", given("contract"), asAddress);
-    const data = resolve("data", given("data"), asBytes);
+    sameChain(attributes.evmChainID, variables);
+    const data = resolve("data", calldata(attributes.data!, variables), asCalldata);
     if (data.length === 0) throw badInput("data param must not be empty");
     const from = optional("from", asAddress);
-    const gas = resolve("gasUnlimited", [...given("gasUnlimited"), otherwise(false)], asBool)
-      ? undefined
-      : optional("gas", asUint);
-    const block = resolve("block", [...given("block"), otherwise("latest")], asString);
+    const gas = optional("gas", asUint) || undefined;
+    if (gas !== undefined && resolve("gasUnlimited", [...given("gasUnlimited"), otherwise(false)], asBool)) {
+      throw badInput("gas must be zero when gasUnlimited is true");
+    }
+    const block = resolve("block", [...given("block"), otherwise("latest")], asString).toLowerCase();
     const quantity = (value: bigint | undefined) => (value === undefined ? undefined : `0x${value.toString(16)}`);
     const call = {
       to,

@@ -1,6 +1,7 @@
 import type { TaskType } from "../task.ts";
-import { asAddress, asBool, asBytes, asList, asString, asUint, badInput, toHex } from "../value.ts";
-import { jsonWithVariables, lookUp, otherwise, resolve, text, variable } from "../variables.ts";
+import { asAddress, asBool, asCalldata, asList, asUint, badInput, toHex } from "../value.ts";
+import { jsonWithVariables, otherwise, resolve, text, variable } from "../variables.ts";
+import { sameChain } from "./chain.ts";
 import { noFailedInputs } from "./inputs.ts";
 
 /**
@@ -31,19 +32,14 @@ export const ethTx: TaskType = {
   run({ attributes, variables, inputs, context }) {
     noFailedInputs(inputs);
     const given = (name: string) => [variable(attributes[name], variables), text(attributes[name])];
-    const chain = resolve("evmChainID", [...given("evmChainID"), otherwise("")], asString);
-    if (chain !== "") {
-      const own = lookUp(variables, "jobSpec.evmChainID");
-      if (asUint(chain) !== asUint(own))
-        throw badInput(`evmChainID: this node serves chain ${String(own)}, not ${chain}`);
-    }
+    sameChain(attributes.evmChainID, variables);
     const from = resolve(
       "from",
       [variable(attributes.from, variables), jsonWithVariables(attributes.from, variables), otherwise([])],
       asList,
     ).map(asAddress);
     const to = resolve("to", given("to"), asAddress);
-    const data = resolve("data", given("data"), asBytes);
+    const data = resolve("data", given("data"), asCalldata);
     const optional = (name: string) =>
       resolve(name, [...given(name), otherwise(null)], (value) => (value === null ? undefined : asUint(value)));
     const minConfirmations = optional("minConfirmations");

@@ -1,11 +1,12 @@
 import type { TaskType } from "../task.ts";
-import { asBool, asString, badInput, isList, isMap, parseJson, shorten, type Value } from "../value.ts";
+import { asBool, asBytes, asString, badInput, isList, isMap, parseJson, shorten, type Value } from "../value.ts";
 import { input, otherwise, resolve, text, variable } from "../variables.ts";
 import { noFailedInputs } from "./inputs.ts";
 
 /**
  * `jsonparse`: the value at `path` (names and indices between commas, or `separator`; negative indices count from the
- * end) in JSON text. `lax` gives null where the path leads nowhere (task.jsonparse.go).
+ * end) in the JSON text that `data`, a variable, or the input is. `lax` gives null where the path's last step leads nowhere
+ * (task.jsonparse.go).
  */
 export const jsonParse: TaskType = {
   attributes: ["path", "separator", "data", "lax"],
@@ -15,14 +16,14 @@ export const jsonParse: TaskType = {
   },
   run({ attributes, variables, inputs }) {
     noFailedInputs(inputs);
-    const separator = resolve("separator", [text(attributes.separator), otherwise(",")], asString);
-    const path = resolve("path", [variable(attributes.path, variables), otherwise(attributes.path ?? "")], (value) =>
-      isList(value) ? value.map(asString) : asString(value) === "" ? [] : asString(value).split(separator),
-    );
-    const data = resolve(
-      "data",
-      [variable(attributes.data, variables), text(attributes.data), input(inputs, 0)],
-      asString,
+    const separator = attributes.separator || ",";
+    const path = resolve("path", [variable(attributes.path, variables), otherwise(attributes.path ?? "")], (value) => {
+      if (isList(value)) return value.map(asString);
+      const whole = value === null ? "" : asString(value);
+      return whole === "" ? [] : whole.split(separator);
+    });
+    const data = resolve("data", [variable(attributes.data, variables), input(inputs, 0)], (value) =>
+      Buffer.from(asBytes(value)).toString("utf8"),
     );
     const lax = resolve("lax", [variable(attributes.lax, variables), text(attributes.lax), otherwise(false)], asBool);
     let at: Value;
@@ -36,14 +37,11 @@ export const jsonParse: TaskType = {
       let next: Value | undefined;
       if (isMap(at)) next = Object.hasOwn(at, key) ? at[key] : undefined;
       else if (isList(at)) {
-        if (!/^-?\d+$/.test(key)) throw badInput(`${JSON.stringify(key)} is not an array index`);
+        if (!/^[+-]?\d+$/.test(key)) throw badInput(`${JSON.stringify(key)} is not an array index`);
         next = at.at(Number(key));
       } else throw lost();
-      if (next === undefined) {
-        if (lax) return null;
-        throw lost();
-      }
-      at = next;
+      if (next === undefined && !lax) throw lost();
+      at = next ?? null;
     }
     return at;
   },

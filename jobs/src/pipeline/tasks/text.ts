@@ -28,9 +28,10 @@ export const hexDecode = onInput(["input"], (task) => {
   return Buffer.from(hex.slice(2), "hex");
 });
 
-/** Text and bytes byte by byte, integers as their own hex; nothing gives nothing (task.hexencode.go). */
+/** Text and bytes byte by byte, integers as their own hex; null gives "" (task.hexencode.go). */
 export const hexEncode = onInput(["input"], (task) =>
   given(task, "input", (value) => {
+    if (value === null) return "";
     if (typeof value === "string" || value instanceof Uint8Array) {
       const bytes = typeof value === "string" ? Buffer.from(value, "utf8") : value;
       return bytes.length === 0 ? "" : toHex(bytes);
@@ -42,23 +43,30 @@ export const hexEncode = onInput(["input"], (task) =>
 );
 
 export const base64Decode = onInput(["input"], (task) => {
-  const encoded = given(task, "input", asString);
+  // As Go's decoder: lines may be broken.
+  const encoded = given(task, "input", asString).replace(/[\r\n]/g, "");
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(encoded) || encoded.length % 4 !== 0) throw badInput("input: base64 is wanted");
   return Buffer.from(encoded, "base64");
 });
 
 export const base64Encode = onInput(["input"], (task) =>
   given(task, "input", (value) =>
-    Buffer.from(value instanceof Uint8Array ? value : Buffer.from(asString(value), "utf8")).toString("base64"),
+    Buffer.from(value instanceof Uint8Array ? value : Buffer.from(asString(value ?? ""), "utf8")).toString("base64"),
   ),
 );
 
-/** The value of a map's `key`, or null. */
-export const lookup = onInput(["key", "input"], (task) => {
-  const key = resolve("key", [variable(task.attributes.key, task.variables), text(task.attributes.key)], asString);
-  const map = resolve("input", [variable(task.attributes.input, task.variables), input(task.inputs, 0)], asMap);
-  return Object.hasOwn(map, key) ? map[key]! : null;
-});
+/** The value of `key` in the map that its input is, or null. `key` is taken as it is written (task.lookup.go). */
+export const lookup: TaskType = {
+  attributes: ["key"],
+  inputs: { min: 1, max: 1 },
+  run({ attributes, inputs }) {
+    noFailedInputs(inputs);
+    const [map] = inputs;
+    if (!isMap(map)) throw badInput(`expected an object, got ${kindOf(map)}`);
+    const key = attributes.key ?? "";
+    return Object.hasOwn(map, key) ? map[key]! : null;
+  },
+};
 
 /** Two maps in one; the right one wins. */
 export const merge = onInput(["left", "right"], (task) => {
@@ -92,9 +100,11 @@ export const memo = onInput(["value"], (task) =>
   ),
 );
 
-/** Ends the branch unless `data` is true. */
-export const conditional = onInput(["data"], (task) => {
-  if (!given(task, "data", asBool)) throw badInput("conditional was not satisfied");
+/** Ends the branch unless `data`, a variable, is true; any other text there counts for nothing, and the input is asked. */
+export const conditional = onInput(["data"], ({ attributes, variables, inputs }) => {
+  if (!resolve("data", [variable(attributes.data, variables), input(inputs, 0)], asBool)) {
+    throw badInput("conditional was not satisfied");
+  }
   return true;
 });
 

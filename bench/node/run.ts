@@ -193,17 +193,25 @@ async function memory(): Promise<void> {
   const { chain, node, adapter } = one;
   const stop = chain.mineEvery(blockMs);
   const end = Date.now() + Number(values.minutes) * 60_000;
-  say(`| requests served (${wanted[0]}) | node's memory, MB | chain's memory, MB | seconds |`);
-  say("|---|---|---|---|");
+  say(
+    `| requests served (${wanted[0]}) | node's memory, MB | node's CPU since, ms a request | chain's memory, MB | seconds |`,
+  );
+  say("|---|---|---|---|---|");
   const startedAt = performance.now();
   const every = Math.max(Math.floor(requests / 20), 1);
   let asked = 0;
+  let last = { done: 0, cpu: cpuMs(node.child.pid!) };
   for (let shown = 0, done = 0; done < requests && Date.now() < end; ) {
     done = await deliveredCount(chain);
     adapter.reset();
     if (done >= shown) {
       const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
-      say(`| ${done} | ${residentMb(node.child.pid!) ?? "?"} | ${residentMb(chain.pid) ?? "?"} | ${seconds} |`);
+      const cpu = cpuMs(node.child.pid!);
+      const each =
+        cpu === undefined || done === last.done ? "" : ((cpu - (last.cpu ?? 0)) / (done - last.done)).toFixed(2);
+      const memories = [residentMb(node.child.pid!), each, residentMb(chain.pid)].map((value) => value ?? "?");
+      say(`| ${done} | ${memories.join(" | ")} | ${seconds} |`);
+      last = { done, cpu };
       shown += every;
     }
     if (asked < requests && asked - done < 800) {

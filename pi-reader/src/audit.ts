@@ -36,8 +36,9 @@ const MOST_SHOWN = 100;
  * carried remainders are possible ones, and that every lot's reading is signed by the meter's own key. Readings of
  * several lots follow from these, so that they all agree when these do.
  * @param lots oldest first; a slice of the whole is fine
+ * @param whole the lots are all that there are, so that they must begin where the identity says
  */
-export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>): AuditReport {
+export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>, whole = false): AuditReport {
   const { serial, signers, domain, lotSeconds, firstLot } = identity;
   const meterId: Hex = meterIdOf(serial);
   const report: AuditReport = {
@@ -58,6 +59,8 @@ export function audit(identity: AuditIdentity, lots: Iterable<ClosedLot>): Audit
   let before: LotEnd | undefined;
   for (const lot of lots) {
     if (before === undefined && identity.before?.lot === lot.lot - 1n) before = identity.before;
+    const begin = identity.before === undefined ? firstLot : identity.before.lot + 1n;
+    if (whole && before === undefined && lot.lot > begin) problem(lot.lot, `the lots from ${begin} on are missing`);
     const start = before ?? (lot.lot === firstLot ? { forward: 0n, reverse: 0n } : undefined);
     if (before !== undefined && lot.lot !== before.lot + 1n) problem(lot.lot, `follows lot ${before.lot}`);
     if (lot.lot < firstLot) problem(lot.lot, `lies before the first lot ${firstLot}`);

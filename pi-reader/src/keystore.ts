@@ -81,7 +81,12 @@ export function decryptKey(keystore: string, password: string, file: string): He
     throw new BijuliError("bad-key", `${file} is no keystore of version 3 with scrypt and aes-128-ctr`);
   }
   const { ciphertext, cipherparams, kdfparams, mac } = parsed.crypto;
-  const derived = derive(password, kdfparams.salt, kdfparams);
+  let derived: Buffer;
+  try {
+    derived = derive(password, kdfparams.salt, kdfparams);
+  } catch (cause) {
+    throw new BijuliError("bad-key", `${file} asks for scrypt in a way that is none`, { cause });
+  }
   const found = macOf(derived, ciphertext);
   if (found.length !== mac.length || !timingSafeEqual(found, mac)) {
     throw new BijuliError("bad-key", `the password of the keystore ${file} is wrong`, {

@@ -1,4 +1,4 @@
-import { type Hex, type LotReading, type ReadingDomain, signReading } from "@bijuli/protocol";
+import { BijuliError, type Hex, type LotReading, type ReadingDomain, signReading } from "@bijuli/protocol";
 import { SigningKey } from "ethers/crypto";
 import { computeAddress } from "ethers/transaction";
 
@@ -13,9 +13,19 @@ export interface Signer {
   sign(domain: ReadingDomain, reading: LotReading): Hex;
 }
 
-/** Signs with a key in memory. */
+/**
+ * Signs with a key in memory.
+ * @throws BijuliError bad-key for 32 bytes that are no key, never with their text
+ */
 export function keySigner(privateKey: Hex): Signer {
   const key = new SigningKey(privateKey);
+  try {
+    key.publicKey;
+  } catch {
+    throw new BijuliError("bad-key", "the private key is none: zero, or beyond the curve's order", {
+      remedy: "make one with `keygen --out FILE`",
+    });
+  }
   return {
     address: computeAddress(key.publicKey) as Hex,
     sign: (domain, reading) => signReading(domain, reading, key),

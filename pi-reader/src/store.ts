@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { BijuliError, type Hex } from "@bijuli/protocol";
@@ -130,7 +130,14 @@ export class Store {
       return new Store(path, db, undefined);
     } catch (cause) {
       db?.close();
-      throw storeError(path, cause);
+      const error = storeError(path, cause);
+      if (error.code !== "store-readonly") throw error;
+      throw existsSync(path)
+        ? new BijuliError("bad-store", `the store ${path} cannot be looked at here`, {
+            cause,
+            remedy: "SQLite must be able to write beside it: copy it, with its -wal file, to a folder where that is so",
+          })
+        : new BijuliError("bad-store", `there is no store ${path}`);
     }
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type TestContext, test } from "node:test";
@@ -57,6 +57,11 @@ const tampering: [name: string, sql: string, expected: RegExp][] = [
     /lot 5890761: its forward register goes from/,
   ],
   ["a quality that was changed", "UPDATE lots SET quality = 0 WHERE lot = 5890752", /lot 5890752: is signed by 0x/],
+  [
+    "the first lots, taken out",
+    "DELETE FROM lots WHERE lot < 5890755",
+    /lot 5890755: the lots from 5890752 on are missing/,
+  ],
   ["a lot that was taken out", "DELETE FROM lots WHERE lot = 5890760", /lot 5890761: follows lot 5890759/],
   [
     "another meter's lot",
@@ -80,16 +85,19 @@ test("an audit finds what was tampered with", async (t) => {
     tampered.exec(sql);
     tampered.close();
     const store = Store.openReadOnly(copy);
-    const { problems } = auditLots(storeIdentity(store), storedLots(store));
+    const { problems } = auditLots(storeIdentity(store), storedLots(store), true);
     store.close();
     assert.match(problems.join("\n"), expected, name);
   }
   const db = new DatabaseSync(path);
   db.exec(tampering[0]![1]);
+  db.exec("DELETE FROM lots WHERE lot = 5890752");
   db.close();
   const audited = run("audit", "--store", path);
   assert.equal(audited.status, 1);
-  assert.match(JSON.parse(audited.stdout).problems.join("\n"), tampering[0]![2]);
+  const problems = JSON.parse(audited.stdout).problems.join("\n");
+  assert.match(problems, tampering[0]![2]);
+  assert.match(problems, /lot 5890753: the lots from 5890752 on are missing/);
 });
 
 test("a damaged file is said to be one, and left as it is", async (t) => {
@@ -116,4 +124,37 @@ test("an export that is damaged is refused with file, line and field", async (t)
   const refused = run("audit", "--export", out);
   assert.equal(refused.status, 2);
   assert.match(refused.stderr, /\.export:2:energy: /);
+});
+
+test("a store that is not there is said not to be there, and none is made", (t) => {
+  const path = join(tempFolder(t), "store.db");
+  for (const command of ["audit", "export"]) {
+    const { status, stderr } = run(command, "--store", path);
+    assert.deepEqual([status, stderr], [2, `there is no store ${path}\n`]);
+  }
+  assert.equal(existsSync(path), false);
+});
+
+test("a lot number beyond what a store can hold is refused as one, not as the store's failure", async (t) => {
+  const { status, stderr } = run("export", "--store", await storeWithLots(t), "--from", "9223372036854775808");
+  assert.equal(status, 2);
+  assert.match(stderr, /^--from 9223372036854775808 is not a lot number/);
+});
+
+test("an export that cannot be finished fails and leaves no file; one that nobody reads on is no failure", async (t) => {
+  const store = await storeWithLots(t);
+  const shell = (line: string) =>
+    spawnSync("sh", ["-c", line, process.execPath, CLI, store, `${store}.export`], { encoding: "utf8" });
+  for (const args of ['export --store "$2"', "simulate"]) {
+    const { status, stderr } = shell(`"$0" "$1" ${args} >/dev/full`);
+    assert.equal(status, 1);
+    assert.match(stderr, /^stdout cannot be written: ENOSPC/);
+  }
+  // No file may grow beyond 512 bytes: like a disk without room.
+  const cut = shell('ulimit -f 1; trap "" XFSZ; "$0" "$1" export --store "$2" --out "$3"');
+  assert.equal(cut.status, 1);
+  assert.match(cut.stderr, /\.export cannot be written and was taken away: EFBIG/);
+  assert.equal(existsSync(`${store}.export`), false);
+  const head = shell('{ "$0" "$1" simulate --hours 900; echo $? >&2; } | head -1');
+  assert.deepEqual([head.stdout, head.stderr], ["time,voltage,current,power\n", "0\n"]);
 });

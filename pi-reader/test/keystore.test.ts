@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { BijuliError } from "@bijuli/protocol";
 import { decryptKeystoreJson, encryptKeystoreJsonSync } from "ethers/wallet";
+import { exitCodeOf } from "../src/commands/command.ts";
 import { keygen } from "../src/commands/keygen.ts";
 import { readKey } from "../src/keyFile.ts";
 import { decryptKey, encryptKey } from "../src/keystore.ts";
@@ -58,4 +60,22 @@ test("keygen encrypts, at full strength", async (t) => {
     keySigner(await readKey({ file: out, passwordFile: password })).address.toLowerCase(),
     `0x${keystore.address}`,
   );
+});
+
+test("what is no key, or a keystore that asks for the impossible, is refused as such: systemd need not try again", (t) => {
+  for (const digits of ["00".repeat(32), "ff".repeat(32)]) {
+    assert.throws(
+      () => keySigner(`0x${digits}`),
+      (error: BijuliError) => {
+        assert.equal(error.code, "bad-key");
+        assert.ok(!error.message.includes(digits));
+        assert.equal(exitCodeOf(error), 2);
+        return true;
+      },
+    );
+  }
+  const keystore = JSON.parse(encryptKey(KEY, "open sesame", 1024));
+  keystore.crypto.kdfparams.n = 1000;
+  const file = join(tempFolder(t), "key.json");
+  assert.throws(() => decryptKey(JSON.stringify(keystore), "open sesame", file), { code: "bad-key" });
 });

@@ -125,6 +125,9 @@ test("options that make no sense are refused by name", async () => {
     openSensor(kind, json, async () => new BenchBus());
   await assert.rejects(open("ina226", "{}"), /ina226: shuntOhms/);
   await assert.rejects(open("ina226", '{"shuntOhms":"0"}'), /shuntOhms: must be above zero/);
+  await assert.rejects(open("ina226", "{}"), /shuntOhms: is missing/);
+  await assert.rejects(open("ina226", '{"shuntohms":"0.002"}'), /Unrecognized key: "shuntohms"/);
+  await assert.rejects(open("ina226", '{"shuntOhms":"0.002","address":"0x50"}'), /must be from 0x40 to 0x4f/);
   await assert.rejects(open("ina226", '{"shuntOhms":"0.1","adress":64}'), /adress/);
   await assert.rejects(open("ina219", '{"shuntOhms":"0.1","address":"0x60"}'), /address/);
   await assert.rejects(open("ina219", "nonsense"), /not JSON/);

@@ -37,7 +37,12 @@ archive's files among them, are taken in the order given, then the store, as one
       }
     }
     // The newest part knows all keys; where the run begins, the oldest one does.
-    const report = auditLots({ ...last, before: begin.before }, allLots());
+    const report = auditLots(
+      { ...last, before: begin.before },
+      allLots(),
+      // What an export leaves out it may have been told to; a store has all lots since its first or the last archived.
+      exports.length === 0 && from === undefined,
+    );
     const findings = store === undefined ? [] : findingsOf(store);
     const { first, newest, forward, reverse, ...rest } = report;
     console.log(

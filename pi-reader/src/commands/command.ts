@@ -21,6 +21,7 @@ const CODES: Readonly<Record<string, number>> = {
   "store-failed": ExitCode.FATAL,
   "lot-overflow": ExitCode.FATAL,
   "audit-failed": ExitCode.FATAL,
+  "export-failed": ExitCode.FATAL,
 };
 
 /**

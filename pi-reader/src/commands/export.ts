@@ -1,5 +1,3 @@
-import { once } from "node:events";
-import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
 import { BijuliError, ExitCode, loadSettings } from "@bijuli/protocol";
 import type { AuditIdentity } from "../audit.ts";
@@ -9,11 +7,13 @@ import { readerSettings } from "../settings.ts";
 import { keySigner } from "../signer.ts";
 import { type ClosedLot, Store } from "../store.ts";
 import { type Command, usageError } from "./command.ts";
+import { writeLines } from "./lines.ts";
 
 /** A lot number from the command line. */
 export function lotOption(name: string, text: string | undefined): bigint | undefined {
   if (text === undefined) return undefined;
-  if (!/^[0-9]{1,19}$/.test(text)) throw usageError(`${name} ${text} is not a lot number`);
+  // A store's lots are SQLite's integers.
+  if (!/^[0-9]{1,19}$/.test(text) || BigInt(text) >= 2n ** 63n) throw usageError(`${name} ${text} is not a lot number`);
   return BigInt(text);
 }
 
@@ -52,20 +52,7 @@ A store may be in use meanwhile.
     try {
       const identity = storeIdentity(store);
       const lines = format === "ocmf" ? await ocmfLines(identity, current) : format === "csv" ? csvLines : exportLines;
-      const out =
-        values.out === undefined ? process.stdout : createWriteStream(values.out, { flags: "wx", mode: 0o600 });
-      if (values.out !== undefined) {
-        await once(out, "open").catch((cause) => {
-          throw new BijuliError("bad-export", `${values.out} cannot be written`, { cause });
-        });
-      }
-      for (const line of lines(identity, storedLots(store, from, to))) {
-        if (!out.write(`${line}\n`)) await once(out, "drain");
-      }
-      if (values.out !== undefined) {
-        out.end();
-        await once(out, "close");
-      }
+      await writeLines(lines(identity, storedLots(store, from, to)), values.out);
     } finally {
       store.close();
     }

@@ -13,7 +13,9 @@ export const scan: Command = {
     if (!/^[0-9]{1,3}$/.test(values.bus)) throw usageError(`--bus ${values.bus} is not a bus number`);
     const bus = await openLinuxBus(Number(values.bus));
     try {
-      for (const { address, kind, certain } of await scanBus(bus)) {
+      const found = await scanBus(bus);
+      if (found.length === 0) process.stderr.write(`no known sensor answers on ${bus.name}\n`);
+      for (const { address, kind, certain } of found) {
         console.log(JSON.stringify({ bus: Number(values.bus), address: hexAddress(address), kind, certain }));
       }
     } finally {

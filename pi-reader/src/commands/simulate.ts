@@ -4,6 +4,7 @@ import { formatMicro } from "../decimal.ts";
 import { parseTime } from "../replay.ts";
 import { parseSimulation, Simulation } from "../simulation.ts";
 import { type Command, usageError } from "./command.ts";
+import { writeLines } from "./lines.ts";
 
 export const simulate: Command = {
   help: `simulate [OPTIONS-JSON] [--from TIME] [--hours N]: prints what a simulated meter would measure, as a CSV that replay takes
@@ -25,12 +26,15 @@ export const simulate: Command = {
     const hours = Number(values.hours);
     if (!(hours > 0 && hours <= 100_000)) throw usageError(`--hours ${values.hours} is not a number from 0 to 100000`);
     const simulation = new Simulation(parseSimulation(positionals[0] ?? "{}"), fromMs);
-    const lines = ["time,voltage,current,power"];
-    for (const step of simulation.steps(fromMs, fromMs + Math.round(hours * 3_600_000))) {
-      const cells = [step.voltage!, step.current!, step.power / 1_000_000n].map(formatMicro);
-      lines.push([new Date(step.fromMs).toISOString().replace(".000Z", "Z"), ...cells].join(","));
-    }
-    console.log(lines.join("\n"));
+    await writeLines(csvLines(simulation, fromMs, fromMs + Math.round(hours * 3_600_000)));
     return ExitCode.OK;
   },
 };
+
+function* csvLines(simulation: Simulation, fromMs: number, toMs: number): Generator<string> {
+  yield "time,voltage,current,power";
+  for (const step of simulation.steps(fromMs, toMs)) {
+    const cells = [step.voltage!, step.current!, step.power / 1_000_000n].map(formatMicro);
+    yield [new Date(step.fromMs).toISOString().replace(".000Z", "Z"), ...cells].join(",");
+  }
+}

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { decimalProblem, parseMicro } from "../decimal.ts";
 import type { Sensor } from "../sensor.ts";
 import { Ads1115, type Ads1115Options } from "./ads1115.ts";
-import type { I2cBus } from "./bus.ts";
+import { hexAddress, type I2cBus } from "./bus.ts";
 import { Eastron } from "./eastron.ts";
 import { Ina219, type Ina219Options } from "./ina219.ts";
 import { Ina226, type Ina226Options } from "./ina226.ts";
@@ -19,10 +19,17 @@ const address = (low: number, high: number) =>
         .regex(/^0x[0-9a-f]{1,2}$/i, "must be like 0x40")
         .transform(Number),
     ])
-    .pipe(z.int().min(low).max(high));
+    .pipe(
+      z
+        .int()
+        .refine((value) => value >= low && value <= high, `must be from ${hexAddress(low)} to ${hexAddress(high)}`),
+    );
 
 /** A decimal as text or number, in millionths. */
-const micro = z.union([z.string(), z.number().transform(String)]).transform((text, context) => {
+const text = z.union([z.string(), z.number().transform(String)], {
+  error: ({ input }) => (input === undefined ? "is missing" : 'must be a decimal, such as "0.002"'),
+});
+const micro = text.transform((text, context) => {
   const problem = decimalProblem(text);
   if (problem === undefined) return parseMicro(text);
   context.addIssue({ code: "custom", message: problem });
@@ -112,7 +119,9 @@ export async function openSensor(
   const parse = <T>(shape: z.ZodType<T>): T => {
     const parsed = shape.safeParse(value);
     if (parsed.success) return parsed.data;
-    const issue = parsed.error.issues[0]!;
+    const { issues } = parsed.error;
+    // A slip of the pen shows twice: as an unknown option, and as the one that is missing for it.
+    const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]!;
     throw new BijuliError("bad-source", `${kind}: ${[issue.path.join("."), issue.message].filter(Boolean).join(": ")}`);
   };
   switch (kind) {

@@ -56,6 +56,7 @@ node_modules/.bin/node pi-reader/src/cli.ts --help >/dev/null
 getent group i2c >/dev/null || groupadd --system i2c
 id bijuli >/dev/null 2>&1 || useradd --system --home-dir /var/lib/bijuli --shell /usr/sbin/nologin bijuli
 install -d -m 0750 -o root -g bijuli /etc/bijuli
+install -d -m 0700 /etc/credstore.encrypted
 [ -e /etc/bijuli/reader.env ] || install -m 0640 -o root -g bijuli pi-reader/systemd/reader.env /etc/bijuli/reader.env
 install -m 0644 pi-reader/systemd/bijuli-reader.service /etc/systemd/system/
 systemctl daemon-reload
@@ -65,6 +66,7 @@ The reader is installed. Next:
                   cd /opt/bijuli && node_modules/.bin/node pi-reader/src/cli.ts keygen --out /etc/bijuli/reader-key.json --password-file /root/reader-password
                   chown bijuli /etc/bijuli/reader-key.json
                   systemd-creds encrypt --name=reader-key-password /root/reader-password /etc/credstore.encrypted/reader-key-password
+                  keep a copy of key and password in a safe place, then: shred -u /root/reader-password
   2. settings:    /etc/bijuli/reader.env
   3. the service: systemctl enable --now bijuli-reader
 NEXT

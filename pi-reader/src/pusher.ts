@@ -43,6 +43,9 @@ export class Pusher {
     const oldest = newestLot - BigInt(MAX_LOTS_A_READING) + 1n;
     let lot = pushed === undefined ? firstLot : BigInt(pushed) + 1n;
     if (lot < oldest) lot = oldest;
+    // An adapter that was away for longer than the store keeps lots: what is archived cannot be pushed any more.
+    const { oldestLot } = this.#meter;
+    if (oldestLot !== undefined && lot < oldestLot) lot = oldestLot;
     for (; lot <= newestLot && !signal?.aborted; lot++) {
       await this.#adapter.push(await this.#meter.reading(lot));
       this.#store.set({ pushedLot: lot.toString() });

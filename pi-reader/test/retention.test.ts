@@ -1,15 +1,21 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createPublicKey, verify } from "node:crypto";
+import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { formatKWh } from "@bijuli/protocol";
 import { SigningKey } from "ethers/crypto";
+import { AdapterClient } from "../src/adapterClient.ts";
 import { audit } from "../src/commands/audit.ts";
+import { Pusher } from "../src/pusher.ts";
 import { Retention } from "../src/retention.ts";
-import { KEY, startMeter, tempFolder } from "./bench.ts";
+import { storedSigners } from "../src/signerHistory.ts";
+import { DOMAIN, KEY, startMeter, tempFolder } from "./bench.ts";
 import { HandClock } from "./handClock.ts";
 
 const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
@@ -139,4 +145,42 @@ test("OCMF: a fiscal record a lot, its page the lot's number, all decimals, a si
   const foreign = run(args, { READER_KEY: `0x${"22".repeat(32)}` });
   assert.equal(foreign.status, 2);
   assert.match(foreign.stderr, /is none of HOUSE\|1's/);
+});
+
+test("what was archived before an adapter came back is not pushed any more, and does not hold up what follows", async (t) => {
+  const folder = tempFolder(t);
+  const clock = new HandClock("2026-01-01T03:00:00Z");
+  const store = join(folder, "store.db");
+  const options = { source: 'simulate:{"watts":777}', clock, store, lotSeconds: 21_600, began: clock.nowMs() };
+  const one = startMeter(t, options);
+  clock.moveTo("2026-02-10T00:00:00Z");
+  await one.meter.closeDue();
+  new Retention({ store: one.store, lotSeconds: 21_600, days: 32, archive: join(folder, "archive") }).archiveOne();
+  const pushed: string[] = [];
+  const adapter = createServer((request, response) => {
+    let body = "";
+    request.on("data", (data) => {
+      body += data;
+    });
+    request.on("end", () => {
+      pushed.push(JSON.parse(body).reading.lot);
+      response.end("{}");
+    });
+  }).listen(0, "127.0.0.1");
+  await once(adapter, "listening");
+  t.after(() => {
+    adapter.close();
+    adapter.closeAllConnections();
+  });
+  const client = new AdapterClient({
+    url: `http://127.0.0.1:${(adapter.address() as AddressInfo).port}`,
+    serial: one.meter.serial,
+    signers: storedSigners(one.store)!,
+    domain: DOMAIN,
+    lotSeconds: 21_600,
+  });
+  await new Pusher(one.meter, client, one.store).push();
+  const { oldestLot, newestLot } = one.meter;
+  assert.ok(oldestLot! > one.meter.firstLot!);
+  assert.deepEqual([pushed[0], pushed.at(-1)], [`${oldestLot}`, `${newestLot}`]);
 });

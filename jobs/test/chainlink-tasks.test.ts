@@ -68,7 +68,11 @@ test("length counts the bytes that hex text stands for, and the items of a list 
 test("null, broken lines and hex: the text tasks", async () => {
   assert.equal(await give("hexencode", {}, [null]), "");
   assert.equal(await give("hexencode", {}, [12345678901234567890n]), "0xab54a98ceb1f0ad2");
-  assert.match(String(await give("hexencode", {}, [-1])), /unsigned/);
+  assert.equal(await give("hexencode", {}, [0]), "0x0");
+  assert.equal(await give("hexencode", {}, [new Decimal(256n)]), "0x100");
+  assert.equal(await give("hexencode", {}, ["0xff"]), "0x30786666");
+  assert.equal(await give("hexencode", {}, [Buffer.from("0a00ff01", "hex")]), "0x0a00ff01");
+  for (const bad of [-1, 1.44, -100n, true]) assert.match(String(await give("hexencode", {}, [bad])), /^error/);
   assert.match(String(await give("hexencode", {}, ["3.14", failed])), /input failed/);
   assert.equal(await give("base64encode", {}, [null]), "");
   assert.equal(await give("base64decode", { input: "SGVs\nbG8=" }), Buffer.from("Hello").toString("hex"));
@@ -109,6 +113,15 @@ test("divide: several inputs, digits before the point, half away from zero", asy
   assert.equal(await give("divide", { input: "12345", divisor: "1", precision: "-2" }), "12300");
   assert.equal(await give("divide", { input: "-2.5", divisor: "1", precision: "0" }), "-3");
   assert.equal(await give("divide", { input: "1", divisor: "3" }), "0.3333333333333333");
+  for (const [input, divisor, precision, quotient] of [
+    ["12345.67", "1000000000000000000", "", "0.0000000000000123"],
+    [200, "6", "18", "33.333333333333333333"],
+    [12345.67, "1000", "-1", "10"],
+    [12345.67, "1000", 2, "12.35"],
+  ] as const) {
+    const named = { input: "$(i)", divisor: "$(d)", precision: "$(p)" };
+    assert.equal(await give("divide", named, [], { i: input, d: divisor, p: precision }), quotient);
+  }
   assert.match(String(await give("divide", { input: "1", divisor: "0.0" })), /divide by zero/);
 });
 
@@ -130,6 +143,29 @@ test("jsonparse: what its data and its path may be, and where lax helps", async 
   assert.equal(await parse({ path: "foo,baz", lax: "true" }, '{"foo": {}}'), null);
   assert.match(String(await parse({ path: "foo,bar,baz", lax: "true" }, '{"foo": {}}')), /could not resolve/);
   assert.match(String(await parse({ path: "foo", lax: "sergey" }, "{}")), /lax/);
+});
+
+test("cborparse: what stands behind the map, a missing opening, addresses in bytes", async () => {
+  const parse = async (data: string, mode = "diet") => {
+    const parsed = await give("cborparse", { data: "$(d)", mode }, [], { d: data });
+    return typeof parsed === "object" ? (JSON.parse(toJson(parsed as Value)) as unknown) : parsed;
+  };
+  const hello =
+    "bf6375726c781a68747470733a2f2f657468657270726963652e636f6d2f61706964706174689f66726563656e7463757364ffff";
+  const said = { url: "https://etherprice.com/api", path: ["recent", "usd"] };
+  assert.deepEqual(await parse(`0x${hello}`), said);
+  assert.deepEqual(await parse(`0x${hello}000000`), said);
+  assert.deepEqual(await parse("0x636B65796576616C7565ff"), { key: "value" });
+  assert.deepEqual(await parse("0xa0"), {});
+  const address = "8bd112d3f8f92e41c861939545ad387307af9703";
+  assert.deepEqual(
+    await parse(
+      `0x6d72656d6f7465436861696e4964186a6e6c69627261727956657273696f6e016f636f6e74726163744164647265737354${address}`,
+    ),
+    { remoteChainId: 106, libraryVersion: 1, contractAddress: Buffer.from(address, "hex").toString("base64") },
+  );
+  for (const bad of ["0xff", "0x01", "0x6161ff", "0xbf6161"]) assert.match(String(await parse(bad)), /^error/, bad);
+  assert.equal(await parse("0x", "standard"), null);
 });
 
 test("ABI: bytes are cut or filled to a fixed size, texts must fit; more than a type holds is refused", async () => {
@@ -156,6 +192,47 @@ test("ABI: bytes are cut or filled to a fixed size, texts must fit; more than a 
   assert.match(String(await encode("bool", 1)), /true or false/);
   assert.equal(await encode("uint256[2]", ["1", 2]), `0x${"1".padStart(64, "0")}${"2".padStart(64, "0")}`);
   assert.match(String(await encode("uint256[2]", [1])), /expected 2, got 1/);
+});
+
+test("ABI: unusual names, nested arrays, words between type and name", async () => {
+  const selector = async (abi: string, data: string, variables: ValueMap) =>
+    String(await give("ethabiencode", { abi, data }, [], variables));
+  const coder = AbiCoder.defaultAbiCoder();
+  const unusual = await selector(
+    "foo_Bar__3928 ( uint256 u, bool b, int256 i, string s )",
+    '{"u": $(u), "b": $(b), "i": $(i), "s": $(s)}',
+    { u: 123, b: "T", i: -321, s: Buffer.from("foo bar baz") },
+  );
+  const values = [123, true, -321, "foo bar baz"];
+  assert.equal(unusual, `0xae506917${coder.encode(["uint256", "bool", "int256", "string"], values).slice(2)}`);
+  const arrays: [bools: boolean[][], uints: number[][]] = [
+    [
+      [true, false],
+      [false, true],
+    ],
+    [
+      [123, 456],
+      [22, 19842],
+    ],
+  ];
+  const abi = "arrayOfArrays(bool[2][] calldata bools, uint96[2][] memory uints)";
+  assert.equal(
+    await selector(abi, '{"bools": $(b), "uints": $(u)}', { b: arrays[0], u: arrays[1] }),
+    `0xb04bee77${coder.encode(["bool[2][]", "uint96[2][]"], arrays).slice(2)}`,
+  );
+  assert.equal(await selector("noArgs()", "", {}), "0x83c962bb");
+  for (const bad of [
+    "f(address, uint256[])",
+    "f(uint256[] calldata)",
+    "f(uint256 a b)",
+    "f(uint256 a) g",
+    "f(uint256 a",
+  ]) {
+    assert.match(await selector(bad, "{}", {}), /bad ABI specification/, bad);
+  }
+  const short = `0x${"00".repeat(64)}`;
+  const log = { abi: "E(bytes32 a, bytes32 b, uint256 c)", data: "$(d)", topics: "$(t)" };
+  assert.match(String(await give("ethabidecodelog", log, [], { d: short, t: [] })), /64 bytes do not hold/);
 });
 
 test("ABI: no data decodes to nothing, hashed topics are hex text", async () => {

@@ -50,7 +50,7 @@ function precisionOf({ attributes, variables }: TaskRun): number | undefined {
   return resolve(
     "precision",
     [variable(attributes.precision, variables), text(attributes.precision), otherwise(null)],
-    (value) => (value === null ? undefined : Number(asDecimal(value).toBigInt())),
+    (value) => (value === null || value === "" ? undefined : Number(asDecimal(value).toBigInt())),
   );
 }
 

@@ -121,6 +121,7 @@ test("http reaches no inner address that a request names, unless the spec allows
 
 test("redirects are followed as Go's client does: to a page by GET, to the same again with the body, ten times", async () => {
   const asked: string[] = [];
+  const agents = new Set<string | undefined>();
   const server = createServer((request, response) => {
     request.setEncoding("utf8");
     let body = "";
@@ -129,6 +130,7 @@ test("redirects are followed as Go's client does: to a page by GET, to the same 
     });
     request.on("end", () => {
       asked.push(`${request.method} ${request.url} ${body}${request.headers.authorization ?? ""}`);
+      agents.add(request.headers["user-agent"]);
       const [status, location] = {
         "/moved": [301, "/page"],
         "/same": [307, "/page"],
@@ -148,7 +150,9 @@ test("redirects are followed as Go's client does: to a page by GET, to the same 
     assert.equal((await get("/moved", 'method=POST requestData=<{"a": 1}>')).value("get"), "/page");
     assert.equal((await get("/same", 'method=PUT requestData=<{"a": 1}>')).value("get"), "/page");
     assert.deepEqual(asked, ['POST /moved {"a":1}', "GET /page ", 'PUT /same {"a":1}', 'PUT /page {"a":1}']);
-    assert.equal((await get("/nowhere")).value("get"), "/nowhere");
+    assert.deepEqual([...agents], ["bijuli"]);
+    assert.equal((await get("/nowhere", 'headers=<["User-Agent", "me"]>')).value("get"), "/nowhere");
+    assert.ok(agents.has("me"));
     adapter.answer = () => ({ raw: "elsewhere" });
     assert.equal((await get("/away", 'headers=<["Authorization", "secret"]>')).value("get"), "elsewhere");
     asked.length = 0;

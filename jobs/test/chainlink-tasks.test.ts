@@ -268,3 +268,12 @@ test("a variable that stands alone may have any letters in its path", async () =
   assert.match(String(await give("lowercase", { input: "$(cbor..list)" }, [], variables)), /^error/);
   assert.equal(await give("lowercase", { input: "$()" }, ["A"], variables), "$()");
 });
+
+test("JSON with variables ends with its first value", async () => {
+  const variables = { x: "]}" };
+  for (const left of ['{"a": [$(x), "}]\\"{"], "b": {}}', '{"a": [$(x), "}]\\"{"], "b": {}}} ; "']) {
+    assert.deepEqual(await give("merge", { left, right: "{}" }, [], variables), { a: ["]}", '}]"{'], b: {} });
+  }
+  assert.equal(await give("memo", { value: " 5 " }), 5);
+  assert.match(String(await give("merge", { left: '{"a": "$(x)"}', right: "{}" }, [], variables)), /is not JSON/);
+});

@@ -59,7 +59,7 @@ export function jsonWithVariables(expression: string | undefined, variables: Val
     });
     let parsed: Value;
     try {
-      parsed = parseJson(text);
+      parsed = parseJson(firstValue(text));
     } catch (cause) {
       throw badInput(`${shorten(expression)} is not JSON`, cause);
     }
@@ -71,6 +71,16 @@ export function jsonWithVariables(expression: string | undefined, variables: Val
       return value;
     });
   };
+}
+
+/** The object or list that a text begins with: as Go's decoder, which does not look at what stands behind, such as a brace too many. */
+function firstValue(text: string): string {
+  let depth = 0;
+  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (token === "{" || token === "[") depth++;
+    else if ((token === "}" || token === "]") && --depth === 0) return text.slice(0, index + 1);
+  }
+  return text;
 }
 
 const MARK = "__bijuli_variable__";

@@ -122,6 +122,8 @@ function exchange(call: HttpCall): Promise<HttpAnswer> {
         ...(call.restricted ? { lookup: outerOnly } : {}),
         headers: {
           "content-type": "application/json",
+          // Some public sources refuse who does not say what he is; Go's client always does.
+          "user-agent": "bijuli",
           ...(call.body === undefined ? {} : { "content-length": Buffer.byteLength(call.body) }),
           ...pairs(call.headers),
         },

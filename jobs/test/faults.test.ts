@@ -99,6 +99,16 @@ describe("a node among faults", () => {
     });
   });
 
+  test("an expired request is served as long as its requester does not cancel it", async () => {
+    scene.adapter.answer = () => ({ status: 500 });
+    await (await scene.request("expired", "late")).wait();
+    await scene.cause("expired", /500/);
+    await scene.chain.provider.send("evm_increaseTime", [301]);
+    await scene.chain.mine();
+    wellAgain(scene);
+    await scene.delivered("expired", 1);
+  });
+
   test("payment below the minimum and foreign requesters are rejected with the reason", async () => {
     await scene.request("cheap", "x", 1, { payment: 999n, jobId: PAID });
     await scene.request("stranger", "x", 1, { jobId: PICKY });

@@ -1,5 +1,6 @@
 import { BijuliError } from "@bijuli/protocol";
 import type { AdapterClient } from "./adapterClient.ts";
+import { pause } from "./pause.ts";
 import type { ClosedLot, Store } from "./store.ts";
 
 /**
@@ -29,6 +30,48 @@ export async function checkKnownLot(store: Store, adapter: AdapterClient, serial
       `meter ${serial}: lot ${known.lot} ended at ${known.forward} Units by what it signed, at ${own.forward} by the store ${store.path}`,
       { remedy: "this is another meter's store, or one that went its own way: never sign with it" },
     );
+  }
+}
+
+/** Whether it is a refusal of checkKnownLot, which no other try mends. */
+export const isOldCopy = (error: Error): boolean =>
+  error instanceof BijuliError && (error.code === "store-behind" || error.code === "store-contradicts");
+
+/**
+ * Asks until the adapter has answered once. One that is down must not keep a meter from measuring; but the store of a
+ * restored disk image must not go unnoticed because the network was not up yet when the machine started.
+ */
+export class KnownLotCheck {
+  readonly #ask: () => Promise<void>;
+  readonly #onSilent: (error: BijuliError) => void;
+  readonly #everyMs: number;
+  #told = "";
+  answered = false;
+
+  constructor(ask: () => Promise<void>, onSilent: (error: BijuliError) => void, everyMs = 60_000) {
+    this.#ask = ask;
+    this.#onSilent = onSilent;
+    this.#everyMs = everyMs;
+  }
+
+  /** Asks once. @throws BijuliError as checkKnownLot does, but for an adapter that is silent */
+  async ask(): Promise<void> {
+    try {
+      await this.#ask();
+      this.answered = true;
+    } catch (error) {
+      if (!(error instanceof BijuliError && error.code === "adapter-silent")) throw error;
+      if (error.message !== this.#told) this.#onSilent(error);
+      this.#told = error.message;
+    }
+  }
+
+  /** Goes on asking. @throws BijuliError as `ask` */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!this.answered && !signal.aborted) {
+      await pause(this.#everyMs, signal);
+      if (!signal.aborted) await this.ask();
+    }
   }
 }
 

@@ -270,13 +270,14 @@ export class LiveSource implements Source {
   }
 
   /**
-   * The open lot as it stands; undefined while completed lots wait to be stored, for it would skip them, unless it is
-   * to be stored with those up to `through`.
+   * The open lot as it stands, to be stored with the lots up to `through`. Lots that are over and not stored yet are
+   * kept by their energy.
    */
-  checkpoint(through?: bigint): string | undefined {
-    const last = this.closedThrough();
-    if (last !== undefined && through === undefined) return undefined;
-    const waiting = last !== undefined && last > through! ? this.#assembler.stateAfter(through!) : undefined;
+  checkpoint(through?: bigint): string {
+    const { first, last } = this.#assembler.complete;
+    const stored = through ?? (first === undefined ? undefined : first - 1n);
+    const waits = stored !== undefined && last !== undefined && last > stored;
+    const waiting = waits ? this.#assembler.stateAfter(stored) : undefined;
     const { forward, reverse } = this.#backlog.energy;
     const checkpoint: Checkpoint = {
       open: waiting === undefined ? this.#assembler.state : waiting.open,

@@ -68,6 +68,8 @@ export class Meter {
   #first: bigint | undefined;
   #opening: ServedReading | undefined;
   #closing: Promise<void> | undefined;
+  /** Asked by `run` before the first lot since the start is closed; what it throws keeps that from happening. */
+  beforeFirstClosing: (() => Promise<void>) | undefined;
   /** Why the last closing failed; undefined when it did not. */
   failure: Error | undefined;
 
@@ -140,6 +142,10 @@ export class Meter {
   async run(signal: AbortSignal, onFailure: (error: Error) => void = () => {}): Promise<void> {
     while (!signal.aborted) {
       try {
+        if (this.beforeFirstClosing !== undefined && this.source.closedThrough() !== undefined) {
+          await this.beforeFirstClosing();
+          this.beforeFirstClosing = undefined;
+        }
         await this.closeDue();
         await this.source.untilDue(this.openLot ?? 0n, signal);
       } catch (error) {
@@ -170,6 +176,8 @@ export class Meter {
 
   async #closeDue(): Promise<void> {
     this.#begin();
+    // Whoever asks meanwhile is told that the lots are open: the one that is waited for may be among them.
+    if (this.beforeFirstClosing !== undefined) return;
     const { source } = this;
     for (;;) {
       const through = source.closedThrough();

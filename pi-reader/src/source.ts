@@ -31,9 +31,9 @@ export interface Source {
   clockState(): Readonly<Record<string, unknown>> & { readonly state: string };
   /**
    * For sources whose measurements exist only once: what must be stored with the lots up to `through`, in the same
-   * transaction, so that a power cut neither loses nor doubles energy. Without `through`, undefined while lots wait.
+   * transaction, so that a power cut neither loses nor doubles energy; without `through`, with what was stored before.
    */
-  checkpoint?(through?: bigint): string | undefined;
+  checkpoint?(through?: bigint): string;
   /** Lots up to `through` are on the disk. */
   stored?(through: bigint): void;
   /** Milliseconds since it last looked at its sensor, successfully or not; a source that need not look says nothing. */

@@ -91,9 +91,7 @@ export class LiveMeter {
   }
 
   checkpoint(): void {
-    const checkpoint = this.source.checkpoint();
-    if (checkpoint === undefined) return;
-    this.store.set({ checkpoint });
+    this.store.set({ checkpoint: this.source.checkpoint() });
     this.#kept = this.log.net;
   }
 
@@ -129,7 +127,7 @@ export class LiveMeter {
     const closed = newest
       ? (newest.forward - newest.reverse) * FEMTOJOULES_PER_UNIT + newest.forwardRest - newest.reverseRest
       : 0n;
-    const { open, backlog } = JSON.parse(this.source.checkpoint()!);
+    const { open, backlog } = JSON.parse(this.source.checkpoint());
     const waiting = BigInt(backlog.forward) - BigInt(backlog.reverse);
     return closed + BigInt(open?.tally.forward ?? 0) - BigInt(open?.tally.reverse ?? 0) + waiting;
   }

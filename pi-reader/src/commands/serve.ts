@@ -6,7 +6,7 @@ import { pino } from "pino";
 import type { AdapterClient } from "../adapterClient.ts";
 import { keepFinding } from "../findings.ts";
 import { readKey } from "../keyFile.ts";
-import { checkKnownLot } from "../knownLot.ts";
+import { checkKnownLot, isOldCopy, KnownLotCheck } from "../knownLot.ts";
 import type { LiveSource } from "../liveSource.ts";
 import { Meter } from "../meter.ts";
 import { Metrics } from "../metrics.ts";
@@ -80,6 +80,7 @@ ${settingsHelp(readerSettings)}
       const { meter, clock, calibration, sampling } =
         sensorOf(settings.READER_SOURCE) === undefined ? replaying() : await measuring();
 
+      let known: KnownLotCheck | undefined;
       const adapter = await askAdapter();
       const retention = await archiving();
       const metrics = new Metrics(meter);
@@ -90,10 +91,14 @@ ${settingsHelp(readerSettings)}
       logger.info({ url: `http://${host}:${address.port}`, signer: meter.signer }, "listening");
       const watchdog = startWatchdog(() => (meter.source.idleMs?.() ?? 0) < STUCK_MS);
 
+      // An old copy of the store that shows only now: nothing more is signed with it.
+      let refused: Error | undefined;
       const closing = meter.run(stop.signal, (error) => {
         metrics.closeFailures++;
         logger.error({ err: error }, explain(error));
+        if (isOldCopy(error)) refuse(error);
       });
+      const checking = known?.run(stop.signal).catch(refuse);
       const pushing =
         adapter !== undefined && settings.READER_PUSH
           ? new Pusher(meter, adapter, store).run(stop.signal, (error) => logger.warn({ err: error }, explain(error)))
@@ -103,7 +108,8 @@ ${settingsHelp(readerSettings)}
         (error) => logger.error({ err: error }, explain(error)),
         (file) => logger.info({ file }, "archived"),
       );
-      await Promise.all([closing, sampling(), pushing, retaining]);
+      await Promise.all([closing, sampling(), pushing, retaining, checking]);
+      if (refused !== undefined) throw refused;
       logger.info("stopping");
       watchdog.stop();
       server.close();
@@ -111,6 +117,11 @@ ${settingsHelp(readerSettings)}
       await Promise.race([once(server, "close"), new Promise((done) => setTimeout(done, DRAIN_MS).unref())]);
       server.closeAllConnections();
       return ExitCode.OK;
+
+      function refuse(error: Error): void {
+        refused = error;
+        stop.abort();
+      }
 
       async function askAdapter(): Promise<AdapterClient | undefined> {
         if (settings.READER_ADAPTER_URL === undefined) {
@@ -128,13 +139,13 @@ ${settingsHelp(readerSettings)}
         });
         // What can be measured again says again what was signed; a source that cannot must not be an old copy's.
         if (meter.source.repeatable) return client;
-        try {
-          await checkKnownLot(store, client, settings.READER_SERIAL);
-        } catch (error) {
-          // An adapter that is down must not keep a meter from measuring; a store that is behind must.
-          if (!(error instanceof BijuliError && error.code === "adapter-silent")) throw error;
-          logger.warn(`the store was not checked against the adapter: ${explain(error)}`);
-        }
+        known = new KnownLotCheck(
+          () => checkKnownLot(store, client, settings.READER_SERIAL),
+          (error) => logger.warn(`the store was not checked against the adapter yet: ${explain(error)}`),
+        );
+        await known.ask();
+        // Once lots can be closed the clock is synchronised, so that there is a network.
+        if (!known.answered) meter.beforeFirstClosing = () => known!.ask();
         return client;
       }
 
@@ -194,10 +205,8 @@ ${settingsHelp(readerSettings)}
         opened = source;
         const meter = new Meter({ ...common, source });
         const save = () => {
-          const checkpoint = source.checkpoint();
-          if (checkpoint === undefined) return;
           try {
-            store.set({ checkpoint });
+            store.set({ checkpoint: source.checkpoint() });
           } catch (error) {
             logger.error({ err: error }, explain(error));
           }

@@ -98,7 +98,7 @@ describe("requests of the real Operator on a real chain", () => {
   });
 
   test("a request that is no CBOR is marked with the cause, and the next one is served", async () => {
-    await scene.chain.requester.getFunction("requestRaw")(SPEC_ID, 0n, "0xff0102");
+    await scene.chain.requester.getFunction("requestRaw")(SPEC_ID, 0n, "0x6161ff");
     const run = await until("the marked run", async () =>
       (await scene.node.get<Record<string, unknown>[]>("/runs?limit=500")).find((one) =>
         /malformed CBOR/.test(String(one.cause)),

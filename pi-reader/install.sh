@@ -17,6 +17,11 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || { echo "run it as root: sudo sh pi-reader/install.sh" >&2; exit 2; }
 source=$(cd "$(dirname "$0")/.." && pwd)
+# What is copied is taken away first, which must not be the clone itself.
+if [ -d "$prefix" ] && [ "$(cd "$prefix" && pwd -P)" = "$(cd "$source" && pwd -P)" ]; then
+  echo "$prefix is where it gets installed: clone the project to another folder, and run it from there" >&2
+  exit 2
+fi
 case "$(uname -m)" in
   aarch64 | arm64) arch=arm64 ;;
   x86_64) arch=x64 ;;

@@ -325,7 +325,6 @@ export class Meter {
     if (first !== this.#first) throw differs(`the first lot is ${first}, not ${this.#first}`);
     if (this.#newest === undefined) return;
     const { lot } = this.#newest;
-    const [before] = this.#store.lots(lot - 1n, lot - 1n);
     const through = this.source.closedThrough();
     if (through === undefined || lot > through) {
       throw new BijuliError(
@@ -336,9 +335,15 @@ export class Meter {
         },
       );
     }
-    const again = advance(before ?? ZERO, this.source.measured(lot));
-    if (again.forward !== this.#newest.forward || again.reverse !== this.#newest.reverse) {
-      throw differs(`lot ${lot} ends at ${again.forward} Units, not ${this.#newest.forward}`);
+    // Beyond a recording's end all lots are alike: the newest that holds a sample tells recordings apart.
+    for (const kept of [this.#newest, this.#store.newestMeasured()]) {
+      if (kept === undefined) continue;
+      const [before] = this.#store.lots(kept.lot - 1n, kept.lot - 1n);
+      if (before === undefined && kept.lot !== this.#first) continue;
+      const again = advance(before ?? ZERO, this.source.measured(kept.lot));
+      if (again.forward !== kept.forward || again.reverse !== kept.reverse) {
+        throw differs(`lot ${kept.lot} ends at ${again.forward} Units, not ${kept.forward}`);
+      }
     }
   }
 

@@ -82,6 +82,7 @@ export class Store {
   readonly #insert: StatementSync;
   readonly #run: StatementSync;
   readonly #newest: StatementSync;
+  readonly #newestMeasured: StatementSync;
   readonly #next: StatementSync;
 
   private constructor(path: string, db: DatabaseSync, lock: DatabaseSync | undefined) {
@@ -96,6 +97,7 @@ export class Store {
     this.#insert = prepare(`INSERT INTO lots (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})`);
     this.#run = prepare("SELECT * FROM lots WHERE lot BETWEEN ? AND ? ORDER BY lot");
     this.#newest = prepare("SELECT * FROM lots ORDER BY lot DESC LIMIT 1");
+    this.#newestMeasured = prepare("SELECT * FROM lots WHERE samples > 0 ORDER BY lot DESC LIMIT 1");
     this.#next = prepare("SELECT lot FROM lots WHERE lot >= ? ORDER BY lot LIMIT 1");
   }
 
@@ -226,6 +228,12 @@ export class Store {
 
   newest(): ClosedLot | undefined {
     const row = this.#read(() => this.#newest.get() as Row | undefined);
+    return row && closedLot(row);
+  }
+
+  /** The newest lot in which something was measured. */
+  newestMeasured(): ClosedLot | undefined {
+    const row = this.#read(() => this.#newestMeasured.get() as Row | undefined);
     return row && closedLot(row);
   }
 

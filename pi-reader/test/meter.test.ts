@@ -220,20 +220,27 @@ test("a key is rotated at a lot, and what each key signed stands", async (t) => 
   assert.deepEqual([report.problems, report.lots], [[], 9]);
 });
 
-test("a recording that was exchanged under a store is refused", async (t) => {
-  const folder = tempFolder(t);
-  const options = { clock: new HandClock("2010-07-15T08:12:00Z"), store: join(folder, "store.db") };
-  const { meter, store } = startMeter(t, { ...options, source: `replay:${writeRecording(folder, START, WATTS)}` });
-  await meter.closeDue();
-  store.close();
-  const other = writeRecording(
-    folder,
-    START,
-    WATTS.map((power) => power && `9${power}`),
-    "other.csv",
-  );
-  assert.throws(() => startMeter(t, { ...options, source: `replay:${other}` }), { code: "source-changed" });
-});
+for (const [when, now] of [
+  ["while it runs", "2010-07-15T08:12:00Z"],
+  ["long after its end, when both hold nothing", "2010-07-16T08:12:00Z"],
+] as const) {
+  test(`a recording that was exchanged under a store is refused, ${when}`, async (t) => {
+    const folder = tempFolder(t);
+    const options = { clock: new HandClock(now), store: join(folder, "store.db") };
+    const source = `replay:${writeRecording(folder, START, WATTS)}`;
+    const { meter, store } = startMeter(t, { ...options, source });
+    await meter.closeDue();
+    store.close();
+    const other = writeRecording(
+      folder,
+      START,
+      WATTS.map((power) => power && `9${power}`),
+      "other.csv",
+    );
+    assert.throws(() => startMeter(t, { ...options, source: `replay:${other}` }), { code: "source-changed" });
+    startMeter(t, { ...options, source }).store.close();
+  });
+}
 
 test("a clock that went behind what the store has closed is refused", async (t) => {
   const folder = tempFolder(t);

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { readerSettings } from "../src/settings.ts";
+import { tempFolder } from "./bench.ts";
 
 const UNIT = fileURLToPath(new URL("../systemd/bijuli-reader.service", import.meta.url));
 const analyze = (...args: string[]) => spawnSync("systemd-analyze", args, { encoding: "utf8" });
@@ -30,3 +32,18 @@ test("the installer is a shell script without a slip, and the settings file name
   assert.ok(named.length >= 5);
   for (const name of named) assert.ok(Object.hasOwn(readerSettings, name), name);
 });
+
+test(
+  "the installer does not take away the clone that it runs in",
+  { skip: process.getuid?.() !== 0 && "needs root" },
+  (t) => {
+    const clone = tempFolder(t);
+    const installer = join(clone, "pi-reader", "install.sh");
+    mkdirSync(dirname(installer));
+    copyFileSync(fileURLToPath(new URL("../install.sh", import.meta.url)), installer);
+    const { status, stderr } = spawnSync("sh", [installer, "--prefix", clone], { encoding: "utf8" });
+    assert.equal(status, 2);
+    assert.match(stderr, /clone the project to another folder/);
+    assert.ok(existsSync(installer));
+  },
+);

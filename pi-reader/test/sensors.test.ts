@@ -99,6 +99,27 @@ test("INA228: 195.3125 µV and 312.5 nV a step, 20 bits in 24, its own energy re
   await assert.rejects(sensor.sample(), { kind: "reset" });
 });
 
+test("INA228: a chip that is reset while its conversion is waited for gives no sample: its range is the other one then", async () => {
+  const bus = new BenchBus();
+  const chip = new BenchIna228();
+  bus.chips.set(0x40, chip);
+  const sensor = await openSensor("ina228", '{"shuntOhms":"0.001","shuntRange":41}', async () => bus);
+  await sensor.open();
+  chip.wide[0x05] = 245_760n << 4n;
+  chip.wide[0x04] = 32_000n << 4n; // 2.5 mV
+  assert.equal((await sensor.sample()).current, 2_500_000n);
+  const read = chip.read.bind(chip);
+  chip.read = (register) => {
+    // Asked whether it has converted, it says so, and has lost its supply before.
+    if (register === 0x0b) Object.assign(chip.words, { 0: 0, 1: 0xfb68 });
+    return read(register);
+  };
+  await assert.rejects(sensor.sample(), {
+    kind: "reset",
+    message: /lost its configuration \(0x0000 instead of 0x0010/,
+  });
+});
+
 test("ADS1115: a divider for the voltage, a Hall sensor around its zero for the current", async () => {
   const bus = new BenchBus();
   const chip = new BenchAds1115();

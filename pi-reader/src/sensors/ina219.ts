@@ -62,7 +62,6 @@ export class Ina219 implements Sensor {
 
   async sample(): Promise<SensorSample> {
     const { busRange, shuntRange, shunt: resistance } = this.#options;
-    await this.#chip.verify(CONFIG, this.#config);
     let busWord = 0;
     await this.#chip.ready(this.windowMs, async () => {
       busWord = await this.#chip.read(BUS);
@@ -71,6 +70,8 @@ export class Ina219 implements Sensor {
     const shuntRaw = signed16(await this.#chip.read(SHUNT));
     // Reading the power register clears "converted": the next sample waits for a new conversion.
     await this.#chip.read(POWER);
+    // Afterwards: what was read is of a chip that has kept its configuration all the while.
+    await this.#chip.verify(CONFIG, this.#config);
     const busRaw = busWord >> 3;
     if (Math.abs(shuntRaw) >= shuntRange * 100) throw this.#chip.outOfRange(`the shunt voltage of ${shuntRange} mV`);
     if (busRaw >= busRange * 250) throw this.#chip.outOfRange(`the bus voltage of ${busRange} V`);

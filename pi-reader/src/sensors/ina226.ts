@@ -48,7 +48,6 @@ export class Ina226 implements Sensor {
   }
 
   async sample(): Promise<SensorSample> {
-    await this.#chip.verify(CONFIG, this.#config);
     // Reading the mask register clears "converted".
     await this.#chip.ready(this.windowMs, async () => {
       const mask = await this.#chip.read(MASK);
@@ -57,6 +56,8 @@ export class Ina226 implements Sensor {
     });
     const shuntRaw = signed16(await this.#chip.read(SHUNT));
     const busRaw = await this.#chip.read(BUS);
+    // Afterwards: what was read is of a chip that has kept its configuration all the while.
+    await this.#chip.verify(CONFIG, this.#config);
     if (shuntRaw === 0x7fff || shuntRaw === -0x8000) throw this.#chip.outOfRange("the shunt voltage of 81.92 mV");
     if (busRaw >= 0x7fff) throw this.#chip.outOfRange("the bus voltage");
     const voltage = BigInt(busRaw) * 1_250n;

@@ -69,8 +69,6 @@ export class Ina228 implements Sensor {
   }
 
   async sample(): Promise<SensorSample> {
-    await this.#chip.verify(CONFIG, this.#config);
-    await this.#chip.verify(ADC_CONFIG, this.#adcConfig);
     await this.#chip.ready(this.windowMs, async () => {
       const diagnosis = await this.#chip.read(DIAGNOSIS);
       if ((diagnosis & MEMORY_OK) === 0) throw this.#chip.outOfRange("its trim memory's checksum");
@@ -79,6 +77,9 @@ export class Ina228 implements Sensor {
     });
     const shuntRaw = signed20(await this.#chip.readBytes(SHUNT, 3));
     const busRaw = signed20(await this.#chip.readBytes(BUS, 3));
+    // Afterwards: a chip that was reset while its conversion was waited for would have the other range.
+    await this.#chip.verify(CONFIG, this.#config);
+    await this.#chip.verify(ADC_CONFIG, this.#adcConfig);
     if (shuntRaw >= 0x7_ffff || shuntRaw <= -0x8_0000) throw this.#chip.outOfRange("the shunt voltage");
     if (busRaw < 0 || busRaw >= 0x7_ffff) throw this.#chip.outOfRange("the bus voltage");
     // 195.3125 µV a step.

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { BijuliError, type Hex } from "@bijuli/protocol";
@@ -111,7 +111,8 @@ export class Store {
     let db: DatabaseSync | undefined;
     try {
       mkdirSync(dirname(path), { recursive: true });
-      lock = takeLock(`${path}.lock`, path);
+      // Beside the file itself: by another name it is the same store.
+      lock = takeLock(`${existsSync(path) ? realpathSync(path) : path}.lock`, path);
       db = new DatabaseSync(path);
       db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
       prepareSchema(db, path);

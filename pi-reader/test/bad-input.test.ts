@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { closeSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
@@ -41,6 +41,8 @@ test("a second reader on one store waits for the first to end", async (t) => {
   const path = join(tempFolder(t), "store.db");
   const { store } = await storeOfAnHour(path, t);
   refused(() => Store.open(path), "store-locked", 75, /stop it first/);
+  symlinkSync(path, `${path}.alias`);
+  refused(() => Store.open(`${path}.alias`), "store-locked", 75, /stop it first/);
   store.close();
   Store.open(path).close();
 });

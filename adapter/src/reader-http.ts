@@ -31,6 +31,8 @@ NOWHERE.addSubnet("169.254.0.0", 16, "ipv4");
 NOWHERE.addSubnet("0.0.0.0", 8, "ipv4");
 NOWHERE.addSubnet("fe80::", 10, "ipv6");
 NOWHERE.addAddress("fd00:ec2::254", "ipv6");
+// Alibaba's, Oracle's and Azure's.
+for (const address of ["100.100.100.200", "192.0.0.192", "168.63.129.16"]) NOWHERE.addAddress(address, "ipv4");
 NOWHERE.addAddress("::", "ipv6");
 
 /** The system's lookup of names, without what no name may lead to. */
@@ -102,6 +104,12 @@ export class ReaderHttp {
         request.destroy(new Error("timeout"));
       }, options.timeoutMs);
       request.on("error", fail);
+      // Without this Node drops a connection that is to be another protocol's silently, and nobody would be answered.
+      request.on("upgrade", (_response, socket) => {
+        clearTimeout(timer);
+        socket.destroy();
+        reject(new ReaderFault("broken", "it wants to speak another protocol"));
+      });
       request.on("response", (response) => {
         answered = true;
         const chunks: Buffer[] = [];

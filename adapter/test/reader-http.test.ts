@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import type { AddressInfo, LookupFunction } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type LookupFunction } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { ReaderFault, ReaderHttp } from "../src/reader-http.ts";
 
@@ -36,7 +36,7 @@ describe("where a reader's name leads", () => {
   const get = (http: ReaderHttp) =>
     http.get(`http://reader.test:${port}/readings/1`, { token: "s3cr3t", maxBytes: 100, timeoutMs: 500 });
 
-  for (const address of ["169.254.169.254", "0.0.0.0", "fe80::1", "fd00:ec2::254", "::", "::ffff:169.254.169.254"]) {
+  for (const address of ["169.254.169.254", "0.0.0.0", "fe80::1", "fd00:ec2::254", "::", "::ffff:169.254.169.254", "100.100.100.200"]) {
     test(`not to ${address}`, async () => {
       const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo([address]) });
       await assert.rejects(get(http), (error: Error) => {
@@ -65,4 +65,25 @@ describe("where a reader's name leads", () => {
     assert.deepEqual(asked, [`reader.test:${port}`]);
     http.close();
   });
+});
+
+test("a reader that wants to speak another protocol is broken at once: nobody waits for it for ever", async () => {
+  const server = createTcpServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () =>
+      socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const http = new ReaderHttp({ maxSockets: 4 });
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/readings/1`;
+    await assert.rejects(http.get(url, { token: undefined, maxBytes: 100, timeoutMs: 5000 }), (error: Error) => {
+      assert.ok(error instanceof ReaderFault && error.kind === "broken", String(error));
+      return true;
+    });
+  } finally {
+    http.close();
+    server.close();
+  }
 });

@@ -143,25 +143,22 @@ export async function startAdapter(
     return clock.nowMs() - since <= settings.STALE_SECONDS * 1000;
   };
 
-  const guards = {
-    token: new TokenCheck(settings.EA_TOKEN),
-    concurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
-    maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT,
-  };
+  const guards = { token: new TokenCheck(settings.EA_TOKEN), maxPayload: settings.MAX_PAYLOAD_SIZE_LIMIT };
+  const concurrency = new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS);
   const answers = new HttpAnswers({ log, closing: () => closing });
   const rate = new RateLimit(settings.REQUESTS_PER_SECOND);
   const app = buildApp({
     ...guards,
-    jobs: jobHandler({ ...guards, rate, roster, responder, answers, metrics, log }),
+    jobs: jobHandler({ ...guards, concurrency, rate, roster, responder, answers, metrics, log }),
     answers,
     metrics,
     baseUrl: settings.BASE_URL,
     pushRate: new RateLimit(settings.PUSHES_PER_SECOND),
+    pushConcurrency: new ConcurrencyLimit(settings.MAX_CONCURRENT_REQUESTS),
     serveMetrics: settings.METRICS_PORT === undefined,
     accept: async (body) => {
-      const meter = roster.byId(
-        String((body as { reading?: { meterId?: unknown } } | null)?.reading?.meterId).toLowerCase(),
-      );
+      const meterId = (body as { reading?: { meterId?: unknown } | null } | null)?.reading?.meterId;
+      const meter = typeof meterId === "string" ? roster.byId(meterId.toLowerCase()) : undefined;
       if (meter === undefined) throw new Refusal(404, "unknown-meter", "the pushed reading's meter is not configured");
       try {
         const entry = await collector.accept(meter, body);

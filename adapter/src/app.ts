@@ -14,8 +14,9 @@ export interface AppOptions {
   baseUrl: string;
   maxPayload: number;
   token: TokenCheck;
-  concurrency: ConcurrencyLimit;
   pushRate: RateLimit;
+  /** Pushes under way at once, a limit of their own: whoever sends them slowly, without a token, holds up no job. */
+  pushConcurrency: ConcurrencyLimit;
   /** Whether /metrics is served here, and not on a port of its own. */
   serveMetrics: boolean;
   /** Takes a reading that a meter pushed; returns what to answer. */
@@ -32,7 +33,7 @@ export interface AppOptions {
  * come to the same handler through it.
  */
 export function buildApp(options: AppOptions): RequestListener {
-  const { metrics, maxPayload, token, concurrency, pushRate, answers } = options;
+  const { metrics, maxPayload, token, pushConcurrency, pushRate, answers } = options;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -46,7 +47,7 @@ export function buildApp(options: AppOptions): RequestListener {
     let entered = false;
     try {
       pushRate.take(request.socket);
-      concurrency.enter();
+      pushConcurrency.enter();
       entered = true;
       const body = await new Promise((resolve, reject) => {
         readJson(request, maxPayload, (error, json) => (error === undefined ? resolve(json) : reject(error)));
@@ -55,7 +56,7 @@ export function buildApp(options: AppOptions): RequestListener {
     } catch (error) {
       answers.refuse(request, response, error);
     } finally {
-      if (entered) concurrency.leave();
+      if (entered) pushConcurrency.leave();
     }
   });
 

@@ -59,7 +59,16 @@ export class Poller {
     let lot = this.#currentLot() - 1n;
     let round: Promise<void> = Promise.resolve();
     while (!signal.aborted) {
-      await clock.sleepUntil(Number(lotEnd(lot, lotSeconds)) * 1000, signal);
+      // No lot is longer away than one; where a wrong clock was set back, the lot to wait for is another by then.
+      const patience = AbortSignal.timeout(Math.min(Math.ceil(realLotMs), 3_600_000));
+      try {
+        await clock.sleepUntil(Number(lotEnd(lot, lotSeconds)) * 1000, AbortSignal.any([signal, patience]));
+      } catch (error) {
+        if (signal.aborted || !patience.aborted) throw error;
+        const current = this.#currentLot();
+        if (current < lot) lot = current - 1n;
+        continue;
+      }
       await sleep(Math.min(this.#o.delayMs, realLotMs / 10), undefined, { signal });
       // A round that outlasts a lot holds the next one back instead of piling up; what is skipped is fetched on demand.
       await round;
@@ -73,6 +82,11 @@ export class Poller {
 
   #currentLot(): bigint {
     return lotOf(BigInt(Math.floor(this.#o.clock.nowMs() / 1000)), this.#o.lotSeconds);
+  }
+
+  /** False once the next lot is over, and where the clock was set back to before this one's end. */
+  #isNewest(lot: bigint): boolean {
+    return this.#currentLot() - 1n === lot;
   }
 
   async #poll(lot: bigint, jitterMs: number): Promise<void> {
@@ -90,7 +104,7 @@ export class Poller {
         const untilNext = this.#o.clock.realMs(
           Number(lotEnd(lot + 1n, this.#o.lotSeconds)) * 1000 - this.#o.clock.nowMs(),
         );
-        if (left.length === 0 || untilNext <= pause) return;
+        if (left.length === 0 || untilNext <= pause || !this.#isNewest(lot)) return;
         await sleep(pause, undefined, { signal: this.#stop.signal });
       }
     } catch (error) {
@@ -109,7 +123,7 @@ export class Poller {
         const { meter, at } = turns[next++]!;
         const pause = at - performance.now();
         if (pause > 0) await sleep(pause, undefined, { signal: this.#stop.signal });
-        if (this.#stop.signal.aborted || this.#currentLot() - 1n > lot) return;
+        if (this.#stop.signal.aborted || !this.#isNewest(lot)) return;
         const newest = (meter.newest ?? meter.remembered)?.lot;
         if (await this.#read(meter, lot)) {
           this.progress.read++;
@@ -125,7 +139,7 @@ export class Poller {
   async #backfill(lot: bigint): Promise<void> {
     while (this.#gaps.size > 0) {
       for (const [meter, gap] of this.#gaps) {
-        if (this.#currentLot() - 1n > lot || this.#stop.signal.aborted) return;
+        if (!this.#isNewest(lot) || this.#stop.signal.aborted) return;
         if (gap.lot <= gap.after) {
           this.#gaps.delete(meter);
           continue;
@@ -154,7 +168,11 @@ export class Poller {
       await collector.obtain(meter, lot, run ? meter.asked!.lots : 1, false);
       return true;
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof Refusal)) {
+        // A bug that one meter's reader brings out must not end the polls of all others.
+        log.error({ meter: meter.serial, lot: lot.toString(), err: error }, `${meter.label}: its poll failed`);
+        return false;
+      }
       log.debug({ meter: meter.serial, lot: lot.toString() }, error.message);
       // A meter whose reader begins later, and one that contradicts itself, will say the same again.
       return error.code === "before-first-lot" || error.code === "disagreement";

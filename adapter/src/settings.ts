@@ -128,7 +128,7 @@ export const ADAPTER_SETTINGS = defineSettings({
   MAX_CONCURRENT_REQUESTS: {
     schema: from.integer(1, 1_000_000),
     default: "1000",
-    description: "requests under way at once; one more gets 503",
+    description: "job requests under way at once, and as many pushes; one more gets 503",
   },
   REQUESTS_PER_SECOND: {
     schema: from.integer(0, 1_000_000),

@@ -71,7 +71,8 @@ export async function verifyAnswer(
     const why = `gave lot ${reading.lot} signed by ${signer}, expected ${expected.signer}`;
     throw new Refusal(502, "wrong-signer", `${meter.label}: ${source} ${why}`);
   }
-  if (record !== undefined && String(record).toLowerCase() !== encodeRecord(reading, signed.signature)) {
+  const said = typeof record === "string" ? record.toLowerCase() : record;
+  if (said !== undefined && said !== encodeRecord(reading, signed.signature)) {
     throw refuse(`gave a record for lot ${reading.lot} that is not the one its meter signed`);
   }
   return signed;

@@ -162,3 +162,47 @@ test("what is forgotten for want of room is fetched again when it is asked for",
     await reader.stop();
   }
 });
+
+test("a reader whose answer is odd in shape ends nobody's polls", async () => {
+  const odd = await new FixtureReader("ODD").start();
+  const good = await new FixtureReader("GOOD").start();
+  const plain = odd.answer.bind(odd);
+  // Signed by the meter, and then something that cannot be made text of.
+  odd.answer = (lot, lots) => ({ ...plain(lot, lots), record: { toString: 1 } });
+  const clock = new HandClock(LOT + 1n, 60);
+  const adapter = await adapterOver([odd, good], { clock, env: POLL });
+  try {
+    await until("both are asked", () => odd.requests.length > 0 && good.requests.length > 0);
+    clock.ms += LOT_SECONDS * 1000;
+    await until("the next lot is read", () => good.requests.includes(`/readings/${LOT + 1n}`));
+    const { status, body } = await post(adapter.url, { data: { meters: ["ODD"], lot: LOT.toString() } });
+    assert.equal(status, 502, JSON.stringify(body));
+    assert.match(body.error.message, /meter ODD.*not the one its meter signed/);
+  } finally {
+    await adapter.close();
+    await odd.stop();
+    await good.stop();
+  }
+});
+
+test("a clock that was ahead and is set back: polls go on with the lots that are over then", async () => {
+  class FastClock extends HandClock {
+    override realMs(span: number): number {
+      return span / 3000;
+    }
+  }
+  const reader = await new FixtureReader("SET-BACK").start();
+  const clock = new FastClock(LOT + 1n, 60);
+  const adapter = await adapterOver([reader], { clock, env: POLL });
+  try {
+    await until("the lot that is over is read", () => reader.requests.includes(`/readings/${LOT}`));
+    const right = clock.ms;
+    clock.ms += 500 * LOT_SECONDS * 1000;
+    await until("a lot to come is asked for", () => reader.requests.includes(`/readings/${LOT + 500n}`));
+    clock.ms = right + LOT_SECONDS * 1000;
+    await until("the lot that is truly over is read", () => reader.requests.includes(`/readings/${LOT + 1n}`));
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});

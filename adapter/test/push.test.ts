@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { meterIdOf } from "@bijuli/protocol";
 import type { RunningAdapter } from "../src/adapter.ts";
@@ -58,8 +59,18 @@ describe("readings pushed by readers behind NAT", () => {
       assert.match(refused.body.error.message, message);
     }
     meter.fault = "none";
-    const { body } = await post(`${adapter.url}/readings`, { reading: { meterId: meterIdOf("NATTED") }, signature: 5 });
-    assert.equal(body.statusCode, 400);
+    const good = meter.answer(LOT - 20n, 1);
+    for (const [body, status] of [
+      [{ reading: { meterId: meterIdOf("NATTED") }, signature: 5 }, 400],
+      [{ ...good, record: { toString: 1 } }, 400],
+      [{ reading: { meterId: { toString: 1 } } }, 404],
+      [{ reading: null }, 404],
+      [[], 404],
+      [null, 404],
+    ] as const) {
+      const refused = await post(`${adapter.url}/readings`, body);
+      assert.equal(refused.status, status, refused.text);
+    }
   });
 
   test("name a meter whose clock is ahead", async () => {
@@ -119,6 +130,29 @@ test("of two readings that contradict each other and arrive together, one is kep
     assert.equal((await getJson(`${adapter.url}/evidence`)).evidence.length, 1);
     assert.match(await (await fetch(`${adapter.url}/metrics`)).text(), /bijuli_contradictions_total\{.*\} 1/);
   } finally {
+    await adapter.close();
+    await meter.stop();
+  }
+});
+
+test("whoever pushes slowly, without a token, holds up no job", async () => {
+  const meter = await new FixtureReader("PLANT-1").start();
+  const adapter = await adapterOver([meter], { env: { MAX_CONCURRENT_REQUESTS: "2" } });
+  const slow = Array.from({ length: 2 }, () => connect(Number(new URL(adapter.url).port), "127.0.0.1"));
+  try {
+    for (const socket of slow) {
+      socket.on("error", () => {});
+      socket.write(
+        "POST /readings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+      );
+    }
+    for (let tries = 0; (await post(`${adapter.url}/readings`, {})).status !== 503; tries++) {
+      assert.ok(tries < 100, "the slow pushes never counted");
+    }
+    const { status, text } = await post(adapter.url, { data: { meters: ["PLANT-1"], lot: LOT.toString() } });
+    assert.equal(status, 200, text);
+  } finally {
+    for (const socket of slow) socket.destroy();
     await adapter.close();
     await meter.stop();
   }

@@ -36,7 +36,15 @@ describe("where a reader's name leads", () => {
   const get = (http: ReaderHttp) =>
     http.get(`http://reader.test:${port}/readings/1`, { token: "s3cr3t", maxBytes: 100, timeoutMs: 500 });
 
-  for (const address of ["169.254.169.254", "0.0.0.0", "fe80::1", "fd00:ec2::254", "::", "::ffff:169.254.169.254", "100.100.100.200"]) {
+  for (const address of [
+    "169.254.169.254",
+    "0.0.0.0",
+    "fe80::1",
+    "fd00:ec2::254",
+    "::",
+    "::ffff:169.254.169.254",
+    "100.100.100.200",
+  ]) {
     test(`not to ${address}`, async () => {
       const http = new ReaderHttp({ maxSockets: 4, lookup: leadingTo([address]) });
       await assert.rejects(get(http), (error: Error) => {

@@ -78,6 +78,7 @@ export async function startAdapter(
           rpcUrl: settings.RPC_URL,
           chainId: settings.CHAIN_ID,
           registry: settings.REGISTRY_ADDRESS,
+          timeoutMs: settings.API_TIMEOUT,
           log,
         });
   const shared =

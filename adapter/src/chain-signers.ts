@@ -1,5 +1,5 @@
 import { MeterRegistryAbi } from "@bijuli/contracts/abi";
-import { Contract, JsonRpcProvider, Network } from "ethers";
+import { Contract, FetchRequest, JsonRpcProvider, Network } from "ethers";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
 import { Refusal } from "./refusal.ts";
@@ -30,9 +30,12 @@ export class ChainSigners implements Signers {
   readonly #wanted = new Map<bigint, Map<Meter, PromiseWithResolvers<string>>>();
   #scheduled = false;
 
-  constructor(options: { rpcUrl: string; chainId: bigint; registry: string; log: Logger }) {
+  /** @param options.timeoutMs how long the chain may take to answer; ethers itself would wait for five minutes */
+  constructor(options: { rpcUrl: string; chainId: bigint; registry: string; timeoutMs: number; log: Logger }) {
     const network = Network.from(options.chainId);
-    this.#provider = new JsonRpcProvider(options.rpcUrl, network, { staticNetwork: network, cacheTimeout: -1 });
+    const endpoint = new FetchRequest(options.rpcUrl);
+    endpoint.timeout = options.timeoutMs;
+    this.#provider = new JsonRpcProvider(endpoint, network, { staticNetwork: network, cacheTimeout: -1 });
     this.#registry = new Contract(options.registry, MeterRegistryAbi, this.#provider);
     this.#log = options.log;
   }

@@ -52,7 +52,7 @@ export const ADAPTER_SETTINGS = defineSettings({
   API_TIMEOUT: {
     schema: from.integer(10, 60_000),
     default: "5000",
-    description: "ms that a reader has for a reading, all its answers together",
+    description: "ms that a reader has for a reading, all its answers together, and the chain for its answer",
   },
   CACHE_TYPE: {
     schema: from.choice(["local", "redis"]),

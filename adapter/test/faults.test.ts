@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { decodeRecords } from "@bijuli/protocol";
 import type { RunningAdapter } from "../src/adapter.ts";
@@ -148,4 +150,22 @@ describe("readers that fail", () => {
       assert.equal(back.body.data.result, good.record(LOT) + bad.record(LOT).slice(2));
     });
   });
+});
+
+test("a chain that takes the question and never answers: 503 within API_TIMEOUT, and it does not hold up the end", async () => {
+  const reader = await new FixtureReader("ON-CHAIN").start();
+  const chain = createServer((request) => void request.resume());
+  await new Promise<void>((resolve) => chain.listen(0, "127.0.0.1", resolve));
+  const rpc = `http://127.0.0.1:${(chain.address() as AddressInfo).port}`;
+  const adapter = await adapterOver([reader], { env: { RPC_URL: rpc, API_TIMEOUT: "300" } });
+  try {
+    const refused = await post(adapter.url, { data: { meters: ["ON-CHAIN"], lot: LOT.toString() } });
+    assert.equal(refused.status, 503, refused.text);
+    assert.match(refused.body.error.message, /meter ON-CHAIN.*the chain does not tell its signer/);
+  } finally {
+    await adapter.close();
+    chain.close();
+    chain.closeAllConnections();
+    await reader.stop();
+  }
 });

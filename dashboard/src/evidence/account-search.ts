@@ -1,5 +1,5 @@
 import { BijuliError, type Hex } from "@bijuli/protocol";
-import { LogSearch, metersOf, registryView } from "./log-search.ts";
+import { type FoundEvent, LogSearch, metersOf, registryView } from "./log-search.ts";
 import { ROLES, type Role } from "./market-state.ts";
 import type { Rpc } from "./rpc-supplier.ts";
 
@@ -56,19 +56,23 @@ export async function chargedLots(
   const { feeder, role } = joined.args;
   const meters = await metersOf(search, account, head);
   const consumer = ROLES[Number(role)] === "consumer";
-  const [listed] = consumer
-    ? (await search.find(["ConsumersListed"], [feeder], [0, head])).filter(({ args }) =>
-        args.accounts.includes(BigInt(account)),
-      )
-    : (await search.find(["Chartered"], [feeder], [0, head])).filter(
-        ({ args }) =>
-          args.distributor === BigInt(account) ||
-          args.plants.some((seat: { account: bigint }) => seat.account === BigInt(account)),
-      );
+  const names = consumer ? ["ConsumersListed", "ConsumersDelisted"] : ["Chartered"];
+  const changes = await search.find(names, [feeder], [0, head]);
+  const named = ({ args }: FoundEvent) =>
+    consumer
+      ? args.accounts.includes(BigInt(account))
+      : args.distributor === BigInt(account) ||
+        args.plants.some((seat: { account: bigint }) => seat.account === BigInt(account));
+  const listed = changes.find(named);
+  // another account may have the meter, or the place, from there on
+  const left = [
+    ...(await search.find(["Left"], [BigInt(account)], [0, head])),
+    ...changes.slice(changes.indexOf(listed!) + 1).filter((change) => named(change) === consumer),
+  ].map(({ args }): bigint => args.fromLot);
   const cleared = consumer
     ? await search.find(["ConsumerCleared"], [feeder, meters], [0, head])
     : await search.find(["DistributorCleared"], [feeder], [0, head]);
-  const last = cleared.at(-1)?.args.lot;
+  const last = cleared.findLast(({ args }) => left.every((lot) => args.lot < lot))?.args.lot;
   if (!listed || last === undefined || last < listed.args.fromLot) {
     throw new BijuliError("not-cleared", `account ${account} has not been charged for any lot yet`);
   }

@@ -23,10 +23,10 @@ export interface ConsumerCharges {
 /**
  * Charges a consumer for the lots between two proven stands, from its readings and the lots' prices: cursor, register
  * and the part below one wei lead without a gap from the one to the other, so no lot can be missing or stand twice.
- * @param meters its meter; where another took its place, both
+ * @param meters its meter, and those that took its place: each with the first lot that it is read for
  */
 export function chargeConsumer(
-  meters: ReadonlySet<Hex>,
+  meters: ReadonlyMap<Hex, bigint>,
   { account, before, after }: Span,
   lots: ReadonlyMap<bigint, PricedLot>,
   readings: ReadingBook,
@@ -36,14 +36,19 @@ export function chargeConsumer(
   const money = new Money(before.remainder);
   let { cursor, register } = before;
   let anchored = !before.fresh;
+  let read: Hex | undefined;
   for (const { args, input, transaction } of events) {
-    if (!meters.has(args.meterId)) continue;
     const { lot: last, meterId } = args as unknown as { lot: bigint; meterId: Hex };
-    if (last >= after.replacedFrom && cursor < after.replacedFrom) {
+    const from = meters.get(meterId);
+    // a meter's lots before and behind these are those of another account, which had it or has it
+    if (from === undefined || last <= before.cursor || last > after.cursor) continue;
+    const other = read === undefined ? after.replacedFrom === from : read !== meterId;
+    if (cursor + 1n < from || (cursor + 1n === from && other)) {
       // another meter's first reading: its register is its own, and what the old one never read is given up
-      cursor = after.replacedFrom - 1n;
+      cursor = from - 1n;
       anchored = false;
     }
+    read = meterId;
     const signed = readings.of(meterId, last, cursor + 1n);
     readings.delivered(signed, input, transaction.hash);
     if (anchored) readings.continues(signed, cursor, register);

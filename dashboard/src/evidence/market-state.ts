@@ -110,6 +110,12 @@ export class MarketReader {
     };
   }
 
+  /** The first lot that an account takes part in; 0: it is not listed yet. */
+  async firstLot(block: number, account: number): Promise<bigint> {
+    const what = `the first lot of account ${account}`;
+    return bitsOf(await this.#word(block, mapped(BigInt(account), ACCOUNTS) + 3n, what), 0, 40);
+  }
+
   async feederId(block: number, number: bigint): Promise<Hex> {
     return bytes32Of(await this.#word(block, mapped(number, FEEDER_IDS), `the feeder ${number}`));
   }

@@ -21,8 +21,8 @@ export interface Scope extends RegistryFacts {
   settledFrom: bigint;
   clearings: ChargedClearing[];
   charters: BillCharter[];
-  /** account → its meters, of the consumers that the bill is about. */
-  consumers: Map<number, Set<Hex>>;
+  /** account → its meters, each with the first lot that it is read for, of the consumers that the bill is about. */
+  consumers: Map<number, Map<Hex, bigint>>;
   /** The accounts of the plants that the bill is about. */
   plants: Set<number>;
   /** The first and the last lot of the clearings. */
@@ -52,7 +52,12 @@ export async function scopeOf(
   const know = async (accounts: Iterable<number>) => {
     for (const one of accounts) {
       if (spans.has(one)) continue;
-      spans.set(one, { account: one, before: await market.stand(before, one), after: await market.stand(head, one) });
+      const after = await market.stand(head, one);
+      const had = await market.stand(before, one);
+      // who was not yet listed begins at its first lot, with the register that its first reading tells
+      const unlisted = had.cursor === 0n && after.cursor !== 0n;
+      const cursor = unlisted ? (await market.firstLot(head, one)) - 1n : had.cursor;
+      spans.set(one, { account: one, before: { ...had, cursor, fresh: had.fresh || unlisted }, after });
     }
   };
   await know([account, ...debtors]);
@@ -71,15 +76,18 @@ export async function scopeOf(
   const everyone = place.role === "distributor";
   // a consumer's meter stands in its account, unless another took its place: then the charters' lists tell from when on
   const listed = everyone || (place.role === "consumer" && own.after.replacedFrom !== 0n);
-  const consumers = new Map<number, Set<Hex>>();
-  if (place.role === "consumer" && !listed) consumers.set(account, new Set([place.meterId]));
+  const consumers = new Map<number, Map<Hex, bigint>>();
+  if (place.role === "consumer" && !listed) consumers.set(account, new Map([[place.meterId, 0n]]));
   let reach = first;
   let tiled = await clearingsBetween(market, head, feeder, [reach, last], listed);
   for (;;) {
     for (const { charter } of tiled.clearings) {
       for (const one of charter.consumers) {
         if (!everyone && one.account !== account) continue;
-        consumers.set(one.account, (consumers.get(one.account) ?? new Set()).add(one.meterId));
+        const meters = consumers.get(one.account) ?? new Map<Hex, bigint>();
+        const known = meters.get(one.meterId);
+        if (known === undefined || charter.fromLot < known) meters.set(one.meterId, charter.fromLot);
+        consumers.set(one.account, meters);
       }
     }
     await know(consumers.keys());
@@ -117,7 +125,7 @@ export async function scopeOf(
       suppliers: new Set(
         clearings.flatMap(({ charter }) => [...charter.plants, charter.distributor].map(({ meterId }) => meterId)),
       ),
-      consumers: new Set([...consumers.values()].flatMap((meters) => [...meters])),
+      consumers: new Set([...consumers.values()].flatMap((meters) => [...meters.keys()])),
       paid: new Set(plants.map(({ meterId }) => meterId)),
       account,
       debtors: new Set(debtors),

@@ -43,11 +43,31 @@ export interface LotCheck {
 export function checkLot(detail: LotDetailJson, status: StatusJson): LotCheck {
   const domain = readingDomain({ chainId: status.chainId, registry: status.registry });
   const lot = BigInt(detail.lot.lot);
-  const parts = detail.parts.map((part) => checkPart(part, lot, domain, status.lotSeconds));
-  const { cleared, findings } = checkPrice(detail);
+  const parts = detail.parts.map((part): PartCheck => {
+    try {
+      return checkPart(part, lot, domain, status.lotSeconds);
+    } catch (error) {
+      return { digest: undefined, signer: undefined, findings: [unreadable("the reading", error)] };
+    }
+  });
+  const { cleared, findings } = priceOf(detail);
   for (const part of detail.parts) findings.push(...checkMoney(part, cleared));
   const holds = [...findings, ...parts.flatMap((part) => part.findings)].every((finding) => finding.holds);
   return { parts, cleared, findings, holds };
+}
+
+/** What no honest server says is a finding as well, not an empty page. */
+const unreadable = (what: string, error: unknown): Finding => ({
+  holds: false,
+  what: `${what} cannot be read: ${(error as Error).message}`,
+});
+
+function priceOf(detail: LotDetailJson): ReturnType<typeof checkPrice> {
+  try {
+    return checkPrice(detail);
+  } catch (error) {
+    return { cleared: undefined, findings: [unreadable("the lot's energies", error)] };
+  }
 }
 
 function open(signed: SignedReadingJson): SignedReading {
@@ -66,17 +86,9 @@ function checkPart(part: LotPartJson, lot: bigint, domain: ReadingDomain, lotSec
     find(true, "no reading: this meter was estimated, gone on without, or has not been read");
     return { digest: undefined, signer: undefined, findings };
   }
-  let signed: SignedReading;
-  let signer: string;
-  let digest: Hex;
-  try {
-    signed = open(part.signed);
-    digest = readingDigest(domain, signed.reading);
-    signer = recoverReadingSigner(domain, signed.reading, signed.signature);
-  } catch (error) {
-    find(false, `the reading cannot be read: ${(error as Error).message}`);
-    return { digest: undefined, signer: undefined, findings };
-  }
+  const signed = open(part.signed);
+  const digest = readingDigest(domain, signed.reading);
+  const signer = recoverReadingSigner(domain, signed.reading, signed.signature);
   const { reading } = signed;
   const expected = signerAt(part, reading.lot);
   find(
@@ -101,6 +113,8 @@ function checkPart(part: LotPartJson, lot: bigint, domain: ReadingDomain, lotSec
         "its register goes on where the one before it ended",
         `${here} Units at the end of lot ${at}`,
       );
+    } else if (at < BigInt(part.firstLot) - 1n && lotBefore(reading) < BigInt(part.firstLot)) {
+      find(true, "it is the first that counts here: it reaches back to the account's first lot with this meter");
     } else find(false, "it does not reach back to the reading before it", `that ended with lot ${at}`);
     if (part.previous.signed !== null) {
       const before = open(part.previous.signed);

@@ -1,5 +1,6 @@
 import { type Hex, Quality } from "@bijuli/protocol";
 import type { LotStatement, MeterLot } from "../ledger/index.ts";
+import { Seats } from "./seats.ts";
 import { placeOf, type Store, type StoredLog, stored } from "./store.ts";
 
 /** How much an alarm matters. */
@@ -12,6 +13,7 @@ const TOLD_BITS = GRAVE_BITS | Quality.CLOCK_INVALID | Quality.GAP | Quality.POW
 /** What is out of the ordinary, as rows. */
 export class Alarms {
   readonly #store: Store;
+  readonly #seats: Seats;
   readonly #unaccountedBps: bigint;
   /** The place of the log that raised the last one, and how many it has raised. */
   #place = -1n;
@@ -20,6 +22,7 @@ export class Alarms {
   /** @param unaccountedBps unaccounted energy, in bps of what was available, that is worth an alarm */
   constructor(store: Store, unaccountedBps: number) {
     this.#store = store;
+    this.#seats = new Seats(store);
     this.#unaccountedBps = BigInt(unaccountedBps);
   }
 
@@ -67,7 +70,7 @@ export class Alarms {
       this.#place = place;
       this.#nth = 0;
     }
-    const feeder = alarm.feeder ?? (alarm.meter && this.#feederOf(alarm.meter));
+    const feeder = alarm.feeder ?? (alarm.meter && this.#seats.feederOf(alarm.meter));
     this.#store.put("alarm", {
       place,
       nth: this.#nth++,
@@ -81,11 +84,5 @@ export class Alarms {
       time: log.time,
       tx: log.tx,
     });
-  }
-
-  #feederOf(meter: Hex): string | undefined {
-    const account = this.#store.accountOf(meter);
-    if (account === undefined) return undefined;
-    return this.#store.get("select feeder from account where id = ?", account)?.feeder as string | undefined;
   }
 }

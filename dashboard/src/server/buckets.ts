@@ -1,5 +1,6 @@
-import { lotStart } from "@bijuli/protocol";
+import { type Hex, lotStart } from "@bijuli/protocol";
 import type { LotStatement, MeterLot } from "../ledger/index.ts";
+import { Seats } from "./seats.ts";
 import { type Row, type Store, stored } from "./store.ts";
 
 const HOUR = 3_600n;
@@ -13,10 +14,12 @@ const high = (a: bigint, b: bigint) => (a > b ? a : b);
 /** Sums by the hour and the day: a chart of a year reads hundreds of rows and not a hundred thousand. */
 export class Buckets {
   readonly #store: Store;
+  readonly #seats: Seats;
   readonly #lotSeconds: number;
 
   constructor(store: Store, lotSeconds: number) {
     this.#store = store;
+    this.#seats = new Seats(store);
     this.#lotSeconds = lotSeconds;
   }
 
@@ -83,7 +86,8 @@ export class Buckets {
   }
 
   #days(lots: readonly LotStatement[]): void {
-    const sums = new Map<string, { meter: string; lot: bigint; energy: bigint; money: bigint; lots: number }>();
+    const sums = new Map<string, { meter: Hex; lot: bigint; energy: bigint; money: bigint; lots: number }>();
+    // A clearing's lots are of one charter: whose meter it is in the first, it is in all of them.
     for (const { lot, plants, distributor, consumers } of lots) {
       for (const part of [...plants, distributor, ...consumers.flatMap(({ part }) => (part ? [part] : []))]) {
         const key = `${part.meterId}/${this.#start(lot, DAY)}`;
@@ -95,7 +99,7 @@ export class Buckets {
       }
     }
     for (const { meter, lot, lots, ...sum } of sums.values()) {
-      const account = this.#store.accountOf(meter);
+      const account = this.#seats.accountOf(meter, lot);
       if (account !== undefined) this.accountDay(Number(account), lot, sum, lots);
     }
   }

@@ -1,6 +1,6 @@
-import type { Hex } from "@bijuli/protocol";
 import type { LogDescription } from "ethers";
 import type { AccountsBook } from "../ledger/index.ts";
+import { Seats } from "./seats.ts";
 import { type Store, type StoredLog, stored } from "./store.ts";
 
 /** What can stand on an account's statement. */
@@ -24,10 +24,12 @@ const less = (amount: bigint): bigint => -amount;
  */
 export class Entries {
   readonly #store: Store;
+  readonly #seats: Seats;
   readonly #book: () => AccountsBook;
 
   constructor(store: Store, book: () => AccountsBook) {
     this.#store = store;
+    this.#seats = new Seats(store);
     this.#book = book;
   }
 
@@ -43,14 +45,20 @@ export class Entries {
         add(args.account, "withdrawal", less(args.amount));
         break;
       case "PlantPaid": {
-        const [plant, distributor] = [this.#store.accountOf(args.meterId), this.#distributorOf(args.feeder)];
+        const [plant, distributor] = [
+          this.#seats.accountOf(args.meterId, args.lot),
+          this.#seats.distributorOf(args.feeder, args.lot),
+        ];
         if (args.paid === 0n || plant === undefined || distributor === undefined) return;
         add(plant, "plant-paid", args.paid, distributor);
         add(distributor, "plants-due", less(args.paid));
         break;
       }
       case "ConsumerCleared": {
-        const [consumer, distributor] = [this.#store.accountOf(args.meterId), this.#distributorOf(args.feeder)];
+        const [consumer, distributor] = [
+          this.#seats.accountOf(args.meterId, args.lot),
+          this.#seats.distributorOf(args.feeder, args.lot),
+        ];
         if (args.charged === 0n || consumer === undefined || distributor === undefined) return;
         add(consumer, "charge", less(args.charged), distributor);
         add(distributor, "consumers-owe", args.charged);
@@ -126,11 +134,5 @@ export class Entries {
       debtor,
     ))
       this.#refresh(other as bigint);
-  }
-
-  #distributorOf(feeder: Hex): bigint | undefined {
-    return this.#store.get("select id from account where feeder = ? and role = 1 and listed = 1", feeder)?.id as
-      | bigint
-      | undefined;
   }
 }

@@ -6,6 +6,7 @@ import { Alarms, Severity } from "./alarms.ts";
 import { Breather } from "./breather.ts";
 import { Buckets } from "./buckets.ts";
 import { Entries } from "./entries.ts";
+import { Seats } from "./seats.ts";
 import { placeOf, type Store, type StoredLog, stored } from "./store.ts";
 
 const market = new Interface(EnergyMarketAbi);
@@ -17,6 +18,7 @@ const number = Number;
 /** Logs become the ledger's lots and the page's rows. */
 export class Projection {
   readonly #store: Store;
+  readonly #seats: Seats;
   readonly #lotSeconds: number;
   readonly #alarms: Alarms;
   readonly #meters = new Map<Hex, bigint>();
@@ -29,6 +31,7 @@ export class Projection {
 
   constructor(store: Store, options: { lotSeconds: number; unaccountedBps: number }) {
     this.#store = store;
+    this.#seats = new Seats(store);
     this.#lotSeconds = options.lotSeconds;
     this.#alarms = new Alarms(store, options.unaccountedBps);
     this.#ledger = this.#newLedger();
@@ -89,6 +92,7 @@ export class Projection {
           equivocations: 0,
         });
         store.put("signer", { meter: args.meterId, from_lot: args.fromLot, signer: args.signer });
+        this.#capacity(args);
         break;
       case "SignerRotated":
       case "MeterReinstated":
@@ -97,6 +101,7 @@ export class Projection {
         break;
       case "CapacitySet":
         store.run("update meter set capacity = ? where id = ?", stored(args.capacity), args.meterId);
+        this.#capacity(args);
         break;
       case "MeterSuspended":
         store.run("update meter set suspended_from = ? where id = ?", args.fromLot, args.meterId);
@@ -126,24 +131,23 @@ export class Projection {
           pot: 0,
           reserve_low: 0,
         });
-        store.put("seat", { account: args.account, from_lot: 0, meter: args.meterId });
         break;
       case "MeterReplaced":
-        store.put("seat", { account: args.account, from_lot: args.fromLot, meter: args.meterId });
-        store.run("update account set meter = ? where id = ?", args.meterId, args.account);
+        this.#seats.replace(args.account, args.meterId, args.fromLot);
         break;
       case "Left":
-        store.run("update account set left_from = ? where id = ?", args.fromLot, args.account);
+        this.#seats.leave(args.account, args.fromLot);
         break;
       case "ConsumersListed":
-        for (const account of args.accounts) store.run("update account set listed = 1 where id = ?", account);
+        for (const account of args.accounts) this.#seats.take(account, args.fromLot);
         break;
       case "ConsumersDelisted":
-        for (const account of args.accounts) store.run("update account set listed = 0 where id = ?", account);
+        for (const account of args.accounts) this.#seats.leave(account, args.fromLot);
         break;
       case "ReserveLow":
         store.run("update account set reserve_low = 1 where id = ?", args.account);
         this.#alarms.raise(log, {
+          feeder: store.get("select feeder from account where id = ?", args.account)?.feeder as Hex,
           kind: "reserve-low",
           severity: Severity.NOTICE,
           value: args.balance,
@@ -301,10 +305,20 @@ export class Projection {
       fromLot,
       feeder,
     );
-    this.#store.run("update account set listed = 0 where feeder = ? and role < 2", feeder);
-    if (distributor !== 0n) this.#store.run("update account set listed = 1 where id = ?", distributor);
-    for (const { account, pricePerKWh } of plants)
-      this.#store.run("update account set listed = 1, price = ? where id = ?", stored(pricePerKWh), account);
+    const suppliers = new Map<bigint, bigint | undefined>(
+      plants.map(({ account, pricePerKWh }: { account: bigint; pricePerKWh: bigint }) => [account, pricePerKWh]),
+    );
+    if (distributor !== 0n) suppliers.set(distributor, undefined);
+    const listed = this.#store.all("select id from account where feeder = ? and role < 2 and listed = 1", feeder);
+    for (const { id } of listed) if (!suppliers.has(id as bigint)) this.#seats.leave(id as bigint, fromLot);
+    for (const [account, price] of suppliers) {
+      this.#seats.take(account, fromLot);
+      if (price !== undefined) this.#store.run("update account set price = ? where id = ?", stored(price), account);
+    }
+  }
+
+  #capacity({ meterId, fromLot, capacity }: LogDescription["args"]): void {
+    this.#store.put("capacity", { meter: meterId, from_lot: fromLot, capacity: stored(capacity) });
   }
 
   #consumerTransaction(args: LogDescription["args"], log: StoredLog): void {

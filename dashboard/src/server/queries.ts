@@ -18,6 +18,7 @@ import {
   termsOf,
   text,
 } from "./rows.ts";
+import { Seats } from "./seats.ts";
 import type {
   AccountDetailJson,
   AccountJson,
@@ -45,10 +46,12 @@ export const PAGE = 50;
 /** What the API answers, out of the store. Every answer is bounded: lists come in pages, series in points. */
 export class Queries {
   readonly #store: Store;
+  readonly #seats: Seats;
   readonly #lotSeconds: number;
 
   constructor(store: Store, lotSeconds: number) {
     this.#store = store;
+    this.#seats = new Seats(store);
     this.#lotSeconds = lotSeconds;
   }
 
@@ -147,11 +150,12 @@ export class Queries {
     const home = this.#store.get("select * from feeder where id = ?", feeder);
     if (row === undefined || clearing === undefined || home === undefined) return undefined;
     const members = this.#store.all(
-      `select a.id as account, a.role, m.id as meter, m.number, m.capacity, m.from_lot, m.opening_forward, s.serial
+      `select a.id as account, a.role, m.id as meter, m.number, m.from_lot, m.opening_forward, s.serial, t.from_lot as seated,
+         (select capacity from capacity where meter = m.id and from_lot <= ?1 order by from_lot desc limit 1) as capacity
        from account a join seat t on t.account = a.id and t.from_lot =
-         (select max(from_lot) from seat where account = a.id and from_lot <= ?)
+         (select max(from_lot) from seat where account = a.id and from_lot <= ?1)
        join meter m on m.id = t.meter left join serial s on s.meter = m.id
-       where a.feeder = ? order by a.role, a.id`,
+       where a.feeder = ?2 and (a.left_from is null or a.left_from > ?1) order by a.role, a.id`,
       lot,
       feeder,
     );
@@ -240,12 +244,7 @@ export class Queries {
       )
       .map(entryOf);
     const days = this.#store.all("select * from account_day where account = ? order by day desc limit 400", id);
-    const lots = this.#store.get(
-      `select min(p.low) as low, max(p.high) as high from
-         (select min(lot) as low, max(lot) as high from part where meter in
-           (select number from meter where id in (select meter from seat where account = ?)) group by meter) p`,
-      id,
-    );
+    const charged = this.#seats.cleared(id);
     return {
       ...accountOf(row),
       days: days
@@ -253,8 +252,8 @@ export class Queries {
         .map((day) => ({ day: num(day.day), lots: num(day.lots), energy: text(day.energy), money: text(day.money) })),
       entries,
       next: entries.length < limit ? null : entries.at(-1)!.id,
-      firstLot: maybe(lots?.low),
-      newestLot: maybe(lots?.high),
+      firstLot: maybe(charged[0]),
+      newestLot: maybe(charged.at(-1)),
     };
   }
 
@@ -263,8 +262,9 @@ export class Queries {
       .all(
         `select m.*, s.serial, a.id as account, a.feeder, a.role,
            (select signer from signer g where g.meter = m.id order by from_lot desc limit 1) as signer
-         from meter m left join serial s on s.meter = m.id
-           left join seat t on t.meter = m.id left join account a on a.id = t.account
+         from meter m left join serial s on s.meter = m.id left join account a on a.id = coalesce(
+           (select account from seat where meter = m.id order by from_lot desc limit 1),
+           (select max(id) from account where meter = m.id))
          order by a.feeder, a.role, a.id limit 2000`,
       )
       .map((row) => {
@@ -346,7 +346,7 @@ export class Queries {
         `select a.*, s.serial, p.energy, p.money from account a join meter m on m.id = a.meter left join serial s on s.meter = m.id
          left join part p on p.lot = ?1 and p.meter = (select number from meter where id =
            (select meter from seat where account = a.id and from_lot <= ?1 order by from_lot desc limit 1))
-         where a.feeder = ?2 and a.listed = 1 order by a.role, a.id limit 1100`,
+         where a.feeder = ?2 and (a.listed = 1 or a.left_from > ?1) order by a.role, a.id limit 1100`,
         BigInt(lot ?? -1),
         feeder,
       )
@@ -355,7 +355,7 @@ export class Queries {
         role: ROLES[num(row.role)]!,
         meter: row.meter as Hex,
         serial: row.serial as string | null,
-        listed: true,
+        listed: num(row.listed) === 1,
         price: maybe(row.price),
         balance: text(row.balance),
         owed: text(row.owed),
@@ -399,6 +399,7 @@ export class Queries {
         late: num(part?.late) === 1,
         price,
         capacity: text(member.capacity),
+        firstLot: text(member.seated),
         signers: this.#store
           .all("select from_lot, signer from signer where meter = ? order by from_lot", member.meter as string)
           .map((row) => ({ fromLot: text(row.from_lot), signer: row.signer as Hex })),

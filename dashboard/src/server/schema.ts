@@ -31,6 +31,7 @@ export const PROJECTED: Readonly<
     indexes: ["create unique index if not exists meter_number on meter (number)"],
   },
   signer: { columns: "meter text, from_lot integer, signer text", key: ["meter", "from_lot"] },
+  capacity: { columns: "meter text, from_lot integer, capacity", key: ["meter", "from_lot"] },
   account: {
     columns:
       "id integer, feeder text, meter text, role integer, owner text, price, listed integer, left_from integer, balance, owed, pot, reserve_low integer",
@@ -40,7 +41,7 @@ export const PROJECTED: Readonly<
       "create index if not exists account_meter on account (meter)",
     ],
   },
-  // Which meter is read in an account's place, from which lot on.
+  // Which meter is read in an account's place, from which lot on. When an account has left, another may take its meter.
   seat: {
     columns: "account integer, from_lot integer, meter text",
     key: ["account", "from_lot"],

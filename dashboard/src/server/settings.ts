@@ -1,9 +1,10 @@
 import { defineSettings, from } from "@bijuli/protocol";
+import { z } from "zod";
 
 /** The page's server: what it follows, what it asks besides the chain, and where it listens. */
 export const dashboardSettings = defineSettings({
   RPC_URL: {
-    schema: from.text.transform((text) => text.split(",").map((url) => url.trim())),
+    schema: from.text.transform((text) => text.split(",").map((url) => url.trim())).pipe(z.array(from.url)),
     default: "http://127.0.0.1:8545",
     description: "JSON-RPC endpoints between commas, the preferred one first",
     secret: true,

@@ -157,7 +157,10 @@ export interface LotPartJson {
   money: string | null;
   late: boolean;
   price: string | null;
+  /** What the meter's rated power allows in this lot, in Units. */
   capacity: string;
+  /** The first lot that the meter is read for in this account: no reading need reach back further. */
+  firstLot: string;
   /** The signers that the registry has named for this meter, oldest first. */
   signers: { fromLot: string; signer: Hex }[];
   signed: SignedReadingJson | null;

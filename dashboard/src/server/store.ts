@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { BijuliError, type Hex } from "@bijuli/protocol";
 import { SOURCES } from "./schema.ts";
-import { createProjected, forget, noteChanges, takeBack } from "./undo.ts";
+import { createProjected, dropProjected, forget, noteChanges, takeBack } from "./undo.ts";
 
 /** A log as it is kept. */
 export interface StoredLog {
@@ -24,7 +24,14 @@ export type Row = Record<string, bigint | string | Uint8Array | null>;
 
 const INT64_MAX = 2n ** 63n - 1n;
 /** Raised when the tables change: what was projected by an older version is projected anew. */
-const VERSION = "2";
+const VERSION = "3";
+
+/** What can be done about a store that SQLite does not open, by its result code. */
+const REMEDIES: Readonly<Record<number, string>> = {
+  5: "is another dashboard using DATA_DIR?",
+  11: "remove that folder: all of it is read from the chain again",
+  26: "remove that folder: all of it is read from the chain again",
+};
 
 /** An integer as SQLite keeps it: beyond 64 bits as text. */
 export const stored = (value: bigint): bigint | string =>
@@ -35,23 +42,29 @@ export class Store {
   readonly database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
 
-  /** @param folder where the file lies; undefined keeps it in memory, for tests */
+  /**
+   * @param folder where the file lies; undefined keeps it in memory, for tests
+   * @throws BijuliError bad-folder
+   */
   constructor(folder: string | undefined) {
-    if (folder !== undefined) mkdirSync(folder, { recursive: true });
+    let database: DatabaseSync | undefined;
     try {
-      this.database = new DatabaseSync(folder === undefined ? ":memory:" : join(folder, "page.sqlite"));
-      this.database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = normal");
+      if (folder !== undefined) mkdirSync(folder, { recursive: true });
+      database = new DatabaseSync(folder === undefined ? ":memory:" : join(folder, "page.sqlite"));
+      database.exec("pragma locking_mode = exclusive; pragma journal_mode = wal; pragma synchronous = normal");
       // A row that is replaced is a row deleted, for the triggers that note how to take it back.
-      this.database.exec("pragma recursive_triggers = on");
-      this.database.exec("pragma cache_size = -16000; pragma temp_store = memory; begin immediate; commit");
+      database.exec("pragma recursive_triggers = on");
+      database.exec("pragma cache_size = -16000; pragma temp_store = memory; begin immediate; commit");
+      database.exec(SOURCES);
+      createProjected(database);
     } catch (cause) {
+      if (database?.isOpen) database.close();
       throw new BijuliError("bad-folder", `the page's store in ${folder} cannot be opened`, {
         cause,
-        remedy: "is another dashboard using DATA_DIR?",
+        remedy: REMEDIES[Number((cause as { errcode?: number }).errcode) & 0xff],
       });
     }
-    this.database.exec(SOURCES);
-    createProjected(this.database);
+    this.database = database;
   }
 
   /** All rows; integers as bigint. */
@@ -71,13 +84,6 @@ export class Store {
     this.#prepare(sql).run(...values);
   }
 
-  /** Whose meter it is, or was. */
-  accountOf(meter: string): bigint | undefined {
-    return this.get("select account from seat where meter = ? order by from_lot desc limit 1", meter)?.account as
-      | bigint
-      | undefined;
-  }
-
   /** Adds or replaces a row by its columns. */
   put(table: string, row: Readonly<Record<string, SQLInputValue>>): void {
     const columns = Object.keys(row);
@@ -94,9 +100,14 @@ export class Store {
       this.database.exec("commit");
       return result;
     } catch (error) {
-      this.database.exec("rollback");
+      this.abandon();
       throw error;
     }
+  }
+
+  /** Takes an open transaction back; SQLite has done so by itself where the disk was full or failed. */
+  abandon(): void {
+    if (this.database.isTransaction) this.database.exec("rollback");
   }
 
   fact(name: string): string | undefined {
@@ -108,17 +119,25 @@ export class Store {
   }
 
   /**
-   * This file belongs to one market on one chain.
+   * This file belongs to one market on one chain. What an older version wrote is emptied, and read from the chain again.
    * @throws BijuliError other-chain when it holds another one's
    */
   claim(identity: string): void {
     const known = this.fact("identity");
-    if (known !== undefined && known !== `${VERSION} ${identity}`) {
-      throw new BijuliError("other-chain", "the page's store holds another market, chain or version", {
+    const [version, ...rest] = known?.split(" ") ?? [VERSION, identity];
+    if (rest.join(" ") !== identity) {
+      throw new BijuliError("other-chain", "the page's store holds another market or chain", {
         remedy: "give it a DATA_DIR of its own, or remove that folder: all of it is read from the chain again",
       });
     }
-    this.setFact("identity", `${VERSION} ${identity}`);
+    this.transaction(() => {
+      if (version !== VERSION) {
+        dropProjected(this.database);
+        for (const table of ["checkpoint", "log", "input"]) this.run(`delete from ${table}`);
+        createProjected(this.database);
+      }
+      this.setFact("identity", `${VERSION} ${identity}`);
+    });
   }
 
   /** The newest block that was taken in; undefined before the first. */

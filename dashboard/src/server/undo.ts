@@ -34,6 +34,11 @@ export function createProjected(database: DatabaseSync): void {
   }
 }
 
+/** With what was noted of them. */
+export function dropProjected(database: DatabaseSync): void {
+  for (const table of [...Object.keys(PROJECTED), "undo", "undoing"]) database.exec(`drop table if exists ${table}`);
+}
+
 /** Changes from here on are a block's; undefined: of blocks that are final, and noted by nobody. */
 export function noteChanges(database: DatabaseSync, block: number | undefined): void {
   database.exec("delete from undoing");

@@ -1,10 +1,9 @@
 import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { BijuliError, type Hex } from "@bijuli/protocol";
 import { Interface, type LogDescription, type Result, toBeHex } from "ethers";
+import { LogSpan } from "./log-span.ts";
 import type { Rpc } from "./rpc-supplier.ts";
 
-/** A range that short is refused for another reason. */
-const SHORTEST = 16;
 const market = new Interface(EnergyMarketAbi);
 const registry = new Interface(MeterRegistryAbi);
 
@@ -26,8 +25,7 @@ export class LogSearch {
   readonly #rpc: Rpc;
   readonly #market: Hex;
   readonly #since: number;
-  /** The longest range that the node has not refused. */
-  #span = Number.MAX_SAFE_INTEGER;
+  readonly #span = new LogSpan();
 
   /** @param since the block of the deployment: there is nothing before it */
   constructor(rpc: Rpc, address: Hex, since: number) {
@@ -46,7 +44,7 @@ export class LogSearch {
     ];
     const events: FoundEvent[] = [];
     for (let at = Math.max(from, this.#since); at <= to; ) {
-      const end = Math.min(to, at + this.#span - 1);
+      const end = this.#span.end(at, to);
       const logs = await this.#range(topics, at, end);
       if (!logs) continue;
       events.push(...logs.map(found));
@@ -55,14 +53,13 @@ export class LogSearch {
     return events;
   }
 
-  /** Nodes refuse ranges that are too long, each in its own words. @returns undefined when a shorter one is worth a try */
+  /** @returns undefined when a shorter one is worth a try */
   async #range(topics: unknown[], from: number, to: number): Promise<Record<string, unknown>[] | undefined> {
     try {
       const range = { fromBlock: hexNumber(from), toBlock: hexNumber(to) };
       return await this.#rpc("eth_getLogs", [{ address: this.#market, topics, ...range }]);
     } catch (error) {
-      this.#span = Math.floor((to - from + 1) / 2);
-      if (this.#span < SHORTEST || (error as { code?: unknown }).code === "rpc-unreachable") throw error;
+      if ((error as { code?: unknown }).code === "rpc-unreachable" || !this.#span.shorter(from, to)) throw error;
       return undefined;
     }
   }

@@ -44,6 +44,8 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   "no-such-account": 404,
   "not-cleared": 409,
   "no-reading": 409,
+  // lots that the account was not charged for, or a chain that was not told truly
+  "does-not-hold": 409,
   "no-proof": 502,
   "rpc-failed": 502,
   "rpc-unreachable": 503,

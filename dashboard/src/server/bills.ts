@@ -14,12 +14,15 @@ const PRINTED_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'no
 export class Bills {
   readonly #rpc: Rpc;
   readonly #registry: Hex;
+  readonly #since: number;
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
-  constructor(rpc: Rpc, registry: Hex) {
+  /** @param since the deployment's block, before which nothing is looked for */
+  constructor(rpc: Rpc, registry: Hex, since: number) {
     this.#rpc = rpc;
     this.#registry = registry;
+    this.#since = since;
   }
 
   async answer({ query }: Request, response: Response): Promise<void> {
@@ -37,6 +40,7 @@ export class Bills {
         account,
         from,
         to,
+        since: this.#since,
       });
       return exportBill(format, bill, file);
     });

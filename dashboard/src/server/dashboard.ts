@@ -103,7 +103,7 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
       unaccountedAlarmBps: settings.UNACCOUNTED_ALARM_BPS,
       contradictions: neighbours.contradictions,
     });
-    const bills = new Bills(rpc, contracts.registry);
+    const bills = new Bills(rpc, contracts.registry, settings.START_BLOCK);
     const app = buildApp({
       assets: await bundled,
       queries,
@@ -129,8 +129,15 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
     await listening(server, settings);
     following.start();
     const serials = setInterval(() => void learnSerials(), SERIALS_MS);
-    const learnSerials = async () =>
-      queries.learnSerials([...(await neighbours.readers())].map(([meterId, { serial }]) => ({ meterId, serial })));
+    const learnSerials = async () => {
+      const readers = await neighbours.readers();
+      try {
+        queries.learnSerials([...readers].map(([meterId, { serial }]) => ({ meterId, serial })));
+      } catch (error) {
+        // A full disk: names can wait, and what is stored can still be shown.
+        log.warn({ err: error }, `serials are not kept: ${explain(error)}`);
+      }
+    };
     void learnSerials();
     const { port } = server.address() as AddressInfo;
     const host = settings.DASHBOARD_HOST.includes(":") ? `[${settings.DASHBOARD_HOST}]` : settings.DASHBOARD_HOST;

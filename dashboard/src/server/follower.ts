@@ -3,6 +3,7 @@ import { EnergyMarketAbi } from "@bijuli/contracts/abi";
 import { BijuliError, explain, type Hex } from "@bijuli/protocol";
 import { Interface } from "ethers";
 import type { Logger } from "pino";
+import { LogSpan } from "../evidence/log-span.ts";
 import { Breather } from "./breather.ts";
 import type { Projection } from "./projection.ts";
 import type { Rpc } from "./rpc.ts";
@@ -45,6 +46,9 @@ const CARRIES_RECORDS = new Set(
   ["PlantCleared", "DistributorCleared", "ConsumerCleared"].map((name) => market.getEvent(name)!.topicHash as Hex),
 );
 
+/** A node among several may lag behind what another one told: so long it is waited for. */
+const LAG_MS = 15_000;
+
 const hex = (value: number): Hex => `0x${value.toString(16)}`;
 
 /** Brings the chain's events into the store, block range by block range, and takes back what a reorg takes back. */
@@ -53,6 +57,8 @@ export class Follower {
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #replayed = false;
+  /** Since when the chain has been shorter than what was followed. */
+  #behindSince: number | undefined;
   /** The chain's newest block. */
   head: { number: number; time: number } | undefined;
   /** The newest block whose events are in the store. */
@@ -100,37 +106,57 @@ export class Follower {
 
   /** Up to the head that stands now. */
   async step(): Promise<void> {
-    const { rpc, store, projection, logRange, startBlock, log } = this.#options;
-    if (!this.#replayed) {
-      const began = performance.now();
-      const logs = await projection.replay();
-      if (logs > 0)
-        log.info(
-          { logs, seconds: Math.round(performance.now() - began) / 1000 },
-          "the ledger was rebuilt from the store",
-        );
-      this.#replayed = true;
-    }
+    const { rpc, store, logRange, startBlock } = this.#options;
+    await this.#replay();
     const head = await rpc.call<Header>("eth_getBlockByNumber", ["latest", false]);
     this.head = { number: Number(head.number), time: Number(head.timestamp) };
     await this.#checkReorg();
+    await this.#replay();
+    const span = new LogSpan(logRange);
     for (let from = (store.position()?.block ?? startBlock - 1) + 1; from <= this.head.number; ) {
       if (this.#stop.signal.aborted) return;
-      const to = Math.min(this.head.number, from + logRange - 1);
-      if (!(await this.#range(from, to))) return;
+      const to = span.end(from, this.head.number);
+      try {
+        if (!(await this.#range(from, to))) return;
+      } catch (error) {
+        const refused = error instanceof BijuliError && error.code === "rpc-failed";
+        if (refused && span.shorter(from, to)) continue;
+        throw error;
+      }
       from = to + 1;
     }
   }
 
+  /** The ledger as the store has it, where it is not known to be that. */
+  async #replay(): Promise<void> {
+    if (this.#replayed) return;
+    const began = performance.now();
+    const logs = await this.#options.projection.replay();
+    const seconds = Math.round(performance.now() - began) / 1000;
+    if (logs > 0) this.#options.log.info({ logs, seconds }, "the ledger was rebuilt from the store");
+    this.#replayed = true;
+  }
+
   /** Goes back to the newest block that the chain still has. */
   async #checkReorg(): Promise<void> {
-    const { rpc, store, projection, startBlock, reorgDepth, log } = this.#options;
+    const { rpc, store, startBlock, reorgDepth, log } = this.#options;
     const position = store.position();
-    if (position === undefined || (await this.#hashOf(position.block)) === position.hash) return;
+    const there = position && (await this.#hashOf(position.block));
+    if (position === undefined || there === position.hash) {
+      this.#behindSince = undefined;
+      return;
+    }
     const known = store.checkpoints();
     const hashes = await rpc.batch<Header | null>(
       known.map(({ block }) => ({ method: "eth_getBlockByNumber", params: [hex(block), false] })),
     );
+    // A chain that ends earlier and says nothing else may be a node that is behind: its word takes nothing back yet.
+    const told = hashes.findIndex((header) => Boolean(header));
+    if (there === undefined && (told < 0 || hashes[told]?.hash === known[told]?.hash)) {
+      this.#behindSince ??= performance.now();
+      if (performance.now() - this.#behindSince < LAG_MS) return;
+    }
+    this.#behindSince = undefined;
     const fork = known.find(({ hash }, i) => hashes[i]?.hash === hash);
     if (fork === undefined) {
       throw new BijuliError("deep-reorg", `the chain has changed more than ${reorgDepth} blocks deep`, {
@@ -139,9 +165,10 @@ export class Follower {
     }
     log.warn({ from: position.block, to: fork.block }, "reorg: blocks were taken back");
     this.reorgs++;
+    // A replay that fails half-way is made again before anything goes into the ledger.
+    this.#replayed = false;
     store.rollBack(fork.block);
     this.followed = Math.max(fork.block, startBlock - 1);
-    await projection.replay();
   }
 
   async #hashOf(block: number): Promise<string | undefined> {
@@ -152,8 +179,13 @@ export class Follower {
   async #range(from: number, to: number): Promise<boolean> {
     const { rpc, store, projection, addresses, reorgDepth } = this.#options;
     const range = { address: addresses, fromBlock: hex(from), toBlock: hex(to) };
-    const end = await this.#hashOf(to);
-    const logs = await this.#described(await rpc.call<RpcLog[]>("eth_getLogs", [range]));
+    // Asked together, they are answered by one node: one that is behind says so, instead of giving the logs that it has.
+    const [last, found] = await rpc.batch<unknown>([
+      { method: "eth_getBlockByNumber", params: [hex(to), false] },
+      { method: "eth_getLogs", params: [range] },
+    ]);
+    const end = (last as Header | null)?.hash;
+    const logs = await this.#described(found as RpcLog[]);
     const inputs = await this.#inputs(logs);
     // The same last block before and after, and what came before it still there: all of it is of one branch.
     const before = store.position();
@@ -186,8 +218,8 @@ export class Follower {
       store.settle(final);
       database.exec("commit");
     } catch (error) {
-      database.exec("rollback");
       this.#replayed = false;
+      store.abandon();
       throw error;
     }
     this.followed = to;

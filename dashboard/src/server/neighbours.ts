@@ -1,23 +1,32 @@
 import { explain, type Hex, meterIdOf } from "@bijuli/protocol";
+import { z } from "zod";
 import type { MeterJson, RequestJson } from "./shapes.ts";
 
-/** What the node says of a run. */
-interface NodeRun {
-  requestId: string;
-  state: string;
-  attempts: number;
-  cause: string | null;
-  transaction: Hex | null;
-}
+/** What the node says of its runs. */
+const nodeRuns = z.array(
+  z.object({
+    requestId: z.string(),
+    state: z.string(),
+    attempts: z.number(),
+    cause: z.string().nullish(),
+    transaction: z.string().nullish(),
+  }),
+);
 
-interface AdapterMeter {
-  serial: string;
-  meterId: string;
-  newestLot?: string;
-  fresh: boolean;
-  circuit: string | { state?: string };
-  lastError?: string;
-}
+/** What the adapter says of its meters. */
+const adapterStatus = z.object({
+  meters: z.array(
+    z.object({
+      serial: z.string(),
+      meterId: z.string(),
+      newestLot: z.string().nullish(),
+      fresh: z.boolean(),
+      circuit: z.union([z.string(), z.object({ state: z.string() })]),
+      lastError: z.string().nullish(),
+    }),
+  ),
+  contradictions: z.int().nonnegative().default(0),
+});
 
 const TIMEOUT_MS = 3_000;
 /** Asked at most this often, however many look at the page. */
@@ -53,33 +62,29 @@ export class Neighbours {
 
   /** The node's newest runs, by request. */
   async runs(): Promise<Map<string, NonNullable<RequestJson["run"]>>> {
-    const runs = (await this.#ask<NodeRun[]>("node", this.#node, "/runs?limit=500")) ?? [];
+    const runs = (await this.#ask("node", this.#node, "/runs?limit=500", nodeRuns)) ?? [];
     return new Map(
       runs.map(({ requestId, state, attempts, cause, transaction }) => [
         requestId.toLowerCase(),
-        { state, attempts, cause, transaction },
+        { state, attempts, cause: cause ?? null, transaction: (transaction ?? null) as Hex | null },
       ]),
     );
   }
 
   /** The adapter's view of its meters, by meter id. */
   async readers(): Promise<Map<string, { serial: string; reader: NonNullable<MeterJson["reader"]> }>> {
-    const status = await this.#ask<{ meters: AdapterMeter[]; contradictions?: number }>(
-      "adapter",
-      this.#adapter,
-      "/status",
-    );
-    if (status !== undefined) this.contradictions = status.contradictions ?? 0;
+    const status = await this.#ask("adapter", this.#adapter, "/status", adapterStatus);
+    if (status !== undefined) this.contradictions = status.contradictions;
     const readers = new Map<string, { serial: string; reader: NonNullable<MeterJson["reader"]> }>();
     for (const { serial, meterId, newestLot, fresh, circuit, lastError } of status?.meters ?? []) {
       // An adapter could call a meter what it likes; the id is the serial's hash.
-      if (meterIdOf(serial) !== meterId) continue;
+      if (idOf(serial) !== meterId) continue;
       readers.set(meterId, {
         serial,
         reader: {
           fresh,
           newestLot: newestLot ?? null,
-          circuit: typeof circuit === "string" ? circuit : (circuit?.state ?? "unknown"),
+          circuit: typeof circuit === "string" ? circuit : circuit.state,
           error: lastError ?? null,
         },
       });
@@ -91,6 +96,7 @@ export class Neighbours {
     name: string,
     at: { url: string; token: string | undefined } | undefined,
     path: string,
+    shape: z.ZodType<T>,
   ): Promise<T | undefined> {
     if (at === undefined) return undefined;
     const key = `${name}${path}`;
@@ -107,12 +113,26 @@ export class Neighbours {
       this.#kept.set(key, kept);
     }
     try {
-      const answer = (await kept.answer) as T;
-      this.problems.delete(name);
-      return answer;
+      const answer = shape.safeParse(await kept.answer);
+      if (answer.success) {
+        this.problems.delete(name);
+        return answer.data;
+      }
+      const [issue] = answer.error.issues;
+      this.problems.set(name, `the ${name} answers ${path} with what is not understood: ${issue?.path.join(".")}`);
+      return undefined;
     } catch (error) {
       this.problems.set(name, `the ${name} does not answer: ${explain(error)}`);
       return undefined;
     }
+  }
+}
+
+/** No serial has an id but those that a meter can have. */
+function idOf(serial: string): Hex | undefined {
+  try {
+    return meterIdOf(serial);
+  } catch {
+    return undefined;
   }
 }

@@ -8,14 +8,36 @@ export interface Call {
 
 const MAX_BATCH = 100;
 
+interface Endpoint {
+  url: string;
+  headers: Record<string, string>;
+}
+
+/** fetch takes no credentials in an address, and would tell them in its error: they go where HTTP has them. */
+function endpointOf(text: string): Endpoint {
+  const url = new URL(text);
+  const { username, password } = url;
+  url.username = "";
+  url.password = "";
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return {
+    url: url.href,
+    headers: {
+      "content-type": "application/json",
+      ...(credentials === ":" ? {} : { authorization: `Basic ${Buffer.from(credentials).toString("base64")}` }),
+    },
+  };
+}
+
 /** JSON-RPC over HTTP: several calls are one batch; when an endpoint does not answer, the next one is asked. */
 export class Rpc {
-  readonly #urls: readonly string[];
+  readonly #endpoints: readonly Endpoint[];
   readonly #timeoutMs: number;
   #preferred = 0;
 
+  /** @param urls http or https, checked by whoever reads them */
   constructor(urls: readonly string[], timeoutMs: number) {
-    this.#urls = urls;
+    this.#endpoints = urls.map(endpointOf);
     this.#timeoutMs = timeoutMs;
   }
 
@@ -37,13 +59,14 @@ export class Rpc {
 
   async #send<T>(calls: readonly Call[]): Promise<T[]> {
     let failure: unknown;
-    for (let i = 0; i < this.#urls.length; i++) {
-      const index = (this.#preferred + i) % this.#urls.length;
+    for (let i = 0; i < this.#endpoints.length; i++) {
+      const index = (this.#preferred + i) % this.#endpoints.length;
+      const { url, headers } = this.#endpoints[index]!;
       let answers: { id: number; result?: T; error?: { message: string } }[];
       try {
-        const response = await fetch(this.#urls[index]!, {
+        const response = await fetch(url, {
           method: "POST",
-          headers: { "content-type": "application/json" },
+          headers,
           body: JSON.stringify(calls.map((call, id) => ({ jsonrpc: "2.0", id, ...call }))),
           signal: AbortSignal.timeout(this.#timeoutMs),
         });

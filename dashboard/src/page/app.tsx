@@ -48,9 +48,9 @@ export function App() {
     feeders.data?.find(({ id }) => id === (named ?? chosen)) ??
     feeders.data?.find(({ id }) => id === chosen) ??
     feeders.data?.[0];
-  const current = VIEWS[place.view] ?? VIEWS.network!;
+  const current = (Object.hasOwn(VIEWS, place.view) && VIEWS[place.view]) || VIEWS.network!;
   const shown = Object.entries(VIEWS).filter(([key, { under }]) => !under && (key !== "demo" || status.data?.demo));
-  const here = current.under ?? place.view;
+  const here = current.under ?? (current === VIEWS.network ? "network" : place.view);
 
   useEffect(() => {
     document.title = `${current.name} · Bijuli`;

@@ -6,8 +6,17 @@ export interface Place {
   rest: string[];
 }
 
+/** An address that somebody broke leads somewhere: what is no encoding is taken as it stands. */
+const decoded = (part: string): string => {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+};
+
 const read = (): Place => {
-  const [view = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [view = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
   return { view: view || "network", rest: rest.filter((part) => part !== "") };
 };
 

@@ -317,6 +317,15 @@ describe("bills of feeders to which everything happens", () => {
     assert.deepEqual([good.code, good.stderr], [0, ""]);
     assert.match(good.stdout, /^the bill holds: consumer, account \d+, lots 5900000 to 5900003 \(4\)/);
     assert.doesNotMatch(good.stdout, /claimed/);
+    assert.match(
+      good.stdout,
+      new RegExp(`that of consumer, account ${account}, owner 0x.*, meter ${meter.meterId}, from 2`),
+    );
+    const mine = await command("verify", [out, ...trusted, "--account", meter.serial]);
+    assert.equal(mine.code, 0, mine.stderr);
+    const other = await command("verify", [out, ...trusted, "--account", feeder.consumers[0]!.meter.serial]);
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /^\S+ is not the bill of poor consumer 0: consumer, account \d+, owner 0x[^\n]*\n$/);
 
     const cheat = join(folder, "cheat.json");
     file.bill.lots[2].consumers[0].money = "1";

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { BijuliError, ExitCode, type Hex, isHex, meterIdOf } from "@bijuli/protocol";
 import {
+  accountName,
   accountsOf,
   type Bill,
   chargedLots,
@@ -89,9 +90,10 @@ async function fromChain(values: Values, format: ExportFormat): Promise<string> 
   if (values.since !== undefined && !/^[0-9]{1,12}$/.test(values.since))
     throw usage("--since must be a block's number");
   const since = values.since === undefined ? (book?.since ?? 0) : Number(values.since);
-  const url = values.rpc ?? process.env.RPC_URL ?? "http://127.0.0.1:8545";
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) throw usage("--rpc must be an http or https URL");
-  const client = new RpcClient([url], 30_000);
+  const urls = (values.rpc ?? (process.env.RPC_URL || "http://127.0.0.1:8545")).split(",").map((url) => url.trim());
+  if (!urls.every((url) => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)))
+    throw usage("--rpc (or RPC_URL) must be http or https URLs");
+  const client = new RpcClient(urls, 30_000);
   const rpc: Rpc = (method, params) => client.call(method, params);
 
   const account = await accountNamed(rpc, registry, since, values.account, values.feeder);
@@ -113,10 +115,10 @@ async function accountNamed(
   name: string,
   feeder: string | undefined,
 ): Promise<number> {
-  if (/^[1-9][0-9]{0,9}$/.test(name) && feeder === undefined) return Number(name);
-  const by = isHex(name, 20)
-    ? { owner: name.toLowerCase() as Hex }
-    : { meterId: isHex(name, 32) ? name : meterIdOf(name) };
+  const named = accountName(name);
+  if ("account" in named && feeder === undefined) return named.account;
+  // with a feeder, digits are a serial
+  const by = "account" in named ? { meterId: meterIdOf(name) } : named;
   const all = await accountsOf(rpc, registry, by, since);
   const found = feeder === undefined ? all : all.filter((one) => one.name === feeder || one.feeder === feeder);
   if (found.length === 1) return found[0]!.account;

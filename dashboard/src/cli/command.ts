@@ -1,9 +1,13 @@
+import { constants } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { BijuliError, ExitCode, explain, type Hex, isHex } from "@bijuli/protocol";
 
+/** A text can hold no more: a small file that swells to fill the memory is refused. */
+const LONGEST = constants.MAX_STRING_LENGTH;
+
 /** Bad usage or input: nothing was done. */
-const USAGE = new Set(["usage", "bad-file", "not-a-bill", "no-registry", "no-such-account"]);
+const USAGE = new Set(["usage", "bad-file", "not-a-bill", "no-registry", "no-such-account", "bad-serial"]);
 /** What may succeed when the same command is run again. */
 const TEMPORARY = new Set(["rpc-unreachable", "not-cleared"]);
 
@@ -28,7 +32,8 @@ export const usage = (message: string): BijuliError =>
 export function readJson(path: string): unknown {
   try {
     const bytes = readFileSync(path);
-    return JSON.parse((bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString("utf8"));
+    const zipped = bytes[0] === 0x1f && bytes[1] === 0x8b;
+    return JSON.parse((zipped ? gunzipSync(bytes, { maxOutputLength: LONGEST }) : bytes).toString("utf8"));
   } catch (cause) {
     throw new BijuliError("bad-file", `${path}: ${(cause as Error).message}`);
   }

@@ -2,10 +2,10 @@
 // `bijuli verify FILE`: checks a bill offline, from the signatures up.
 import { parseArgs } from "node:util";
 import { ExitCode } from "@bijuli/protocol";
-import { type Bill, energyText, etherText, verifyBill } from "../evidence/index.ts";
+import { accountName, type Bill, energyText, etherText, isBillOf, verifyBill } from "../evidence/index.ts";
 import { hexOption, main, readJson, usage } from "./command.ts";
 
-const HELP = `bijuli verify FILE [--registry 0x…] [--block-hash 0x…]
+const HELP = `bijuli verify FILE [--registry 0x…] [--block-hash 0x…] [--account ACCOUNT]
 
 Checks a bill that \`bijuli bill\` wrote, offline: makes it again from the meters' signatures and from what the block's
 hash proves, and compares. The first thing that does not hold is named.
@@ -14,6 +14,7 @@ hash proves, and compares. The first thing that does not hold is named.
   --block-hash 0x…    the hash of the block at which the bill is closed, as any block explorer or node tells it
                       Without these two, the file's own are taken: then all is consistent, but whether the block and
                       the registry are the real ones is only the file's claim.
+  --account ACCOUNT   whose bill it must be: the account's number, its owner's address, or its meter's serial
 
 Exit codes: 0 it holds, 1 it does not, 2 wrong usage or no bill.
 `;
@@ -21,6 +22,7 @@ Exit codes: 0 it holds, 1 it does not, 2 wrong usage or no bill.
 const options = {
   registry: { type: "string" },
   "block-hash": { type: "string" },
+  account: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
 
@@ -34,12 +36,17 @@ async function run(args: string[]): Promise<number> {
   if (file === undefined || positionals.length > 1) throw usage("verify takes one FILE");
   const registry = hexOption("registry", values.registry, 20);
   const blockHash = hexOption("block-hash", values["block-hash"], 32);
+  const name = values.account === undefined ? undefined : accountName(values.account);
   const verdict = await verifyBill(readJson(file), {
     ...(registry ? { registry } : {}),
     ...(blockHash ? { blockHash } : {}),
   });
   if (!verdict.holds) {
     process.stderr.write(`${file} does not hold: ${verdict.first}\n`);
+    return ExitCode.FATAL;
+  }
+  if (name !== undefined && !isBillOf(verdict.bill, name)) {
+    process.stderr.write(`${file} is not the bill of ${values.account}: ${whose(verdict.bill)}\n`);
     return ExitCode.FATAL;
   }
   process.stdout.write(`${summary(verdict.bill)}\n`);
@@ -54,12 +61,18 @@ async function run(args: string[]): Promise<number> {
   return ExitCode.OK;
 }
 
-function summary({ account, role, from, to, lots, totals, money, transactions, block }: Bill): string {
+const whose = ({ role, account, owner, meterId }: Bill): string =>
+  `${role}, account ${account}, owner ${owner}, meter ${meterId}`;
+const time = (seconds: number): string => new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+
+function summary(bill: Bill): string {
+  const { account, role, from, to, lots, lotSeconds, totals, money, transactions, block } = bill;
   const { owes, earns, energy } = totals;
   return [
     `the bill holds: ${role}, account ${account}, lots ${from} to ${to} (${lots.length}), ${energyText(energy)}`,
+    `it is that of ${whose(bill)}, from ${time(lots[0]!.start)} to ${time(lots.at(-1)!.start + lotSeconds)}`,
     `owes ${etherText(owes)}, earns ${etherText(earns)}; balance ${etherText(money.closing.balance)}, arrears ${etherText(money.closing.owed)}`,
-    `proved by ${transactions.length} transactions up to block ${block.number} (${new Date(block.timestamp * 1000).toISOString()})`,
+    `proved by ${transactions.length} transactions up to block ${block.number} (${time(block.timestamp)})`,
   ].join("\n");
 }
 

@@ -1,3 +1,4 @@
+export { type AccountName, accountName, isBillOf } from "./account-name.ts";
 export { accountsOf, chargedLots, type FoundAccount, lotAfter, lotBeforeTime } from "./account-search.ts";
 export type {
   Bill,

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import type { Bill, Verdict } from "../../evidence/index.ts";
 import { lotBegin, useShared } from "../context.ts";
 import { dateTime, kWh, money } from "../format.ts";
-import { Fact, Title } from "../pieces.tsx";
+import { Fact, Hash, Title } from "../pieces.tsx";
 
 interface Checked {
   name: string;
@@ -123,18 +123,23 @@ function Result({ checked: { name, verdict, ms } }: { checked: Checked }) {
 function Sums({ bill }: { bill: Bill }) {
   const { lotSeconds, totals, money: stand } = bill;
   return (
-    <dl class="figures">
-      <Fact
-        name={`Account ${bill.account}, ${bill.role}`}
-        note={`${dateTime(lotBegin(bill.from, lotSeconds))} to ${dateTime(lotBegin(bill.to + 1n, lotSeconds))}`}
-      >
-        {kWh(totals.energy)}
-      </Fact>
-      <Fact name="Owes">{money(totals.owes)}</Fact>
-      <Fact name="Earns">{money(totals.earns)}</Fact>
-      <Fact name="Balance after" note={`arrears ${money(stand.closing.owed)}`}>
-        {money(stand.closing.balance)}
-      </Fact>
-    </dl>
+    <>
+      <p>
+        Owner <Hash value={bill.owner} what="owner" /> · meter <Hash value={bill.meterId} what="meter id" />
+      </p>
+      <dl class="figures">
+        <Fact
+          name={`Account ${bill.account}, ${bill.role}`}
+          note={`${dateTime(lotBegin(bill.from, lotSeconds))} to ${dateTime(lotBegin(bill.to + 1n, lotSeconds))}`}
+        >
+          {kWh(totals.energy)}
+        </Fact>
+        <Fact name="Owes">{money(totals.owes)}</Fact>
+        <Fact name="Earns">{money(totals.earns)}</Fact>
+        <Fact name="Balance after" note={`arrears ${money(stand.closing.owed)}`}>
+          {money(stand.closing.balance)}
+        </Fact>
+      </dl>
+    </>
   );
 }

@@ -126,6 +126,45 @@ describe("the page's server beside parts that fail", () => {
     assert.match(await (await fetch(new URL("/metrics", dashboard.url))).text(), /bijuli_dashboard_reorgs 0/);
   });
 
+  for (const [depth, settles] of [
+    [1, true],
+    [20, true],
+    [20, false],
+  ] as const) {
+    const when = settles ? "after a long range that was read at once" : "back to before all that was read";
+    test(`a reorg ${depth} blocks deep, ${when}, leaves what a server that never saw the other branch has`, async () => {
+      const lot = (await world.market.feederOf!(feeder.id)).openedLot + 1n;
+      feeder.measure(lot, [10n * UNIT], 9n * UNIT, [8n * UNIT]);
+      await chain("hardhat_mine", ["0x20"]);
+      const fork = await chain("evm_snapshot", []);
+      await feeder.clear(lot, 1);
+      const cleared = Number(await chain("eth_blockNumber", []));
+      await chain("hardhat_mine", [`0x${depth.toString(16)}`]);
+      const name = `reorg ${depth} ${settles}`;
+      const settings: Record<string, string> = { REORG_DEPTH: settles ? "30" : "10000" };
+      const dashboard = await start(name, settings);
+      await followed(dashboard);
+      const { lots } = await get<FeederJson>(dashboard, `/api/feeders/${feeder.id}`);
+      await chain("evm_revert", [fork]);
+      // the other branch holds the same lot, later and with more used
+      feeder.measure(lot, [10n * UNIT], 9n * UNIT, [9n * UNIT]);
+      await chain("hardhat_mine", ["0x2"]);
+      await feeder.clear(lot, 1);
+      await chain("hardhat_mine", [`0x${(depth + cleared).toString(16)}`]);
+      await followed(dashboard);
+      const fresh = await start(`${name}, fresh`, settings);
+      await followed(fresh);
+      for (const path of ["", "/lots", "/clearings", "/series"]) {
+        const [one, other] = await Promise.all(
+          [dashboard, fresh].map((on) => get(on, `/api/feeders/${feeder.id}${path}`)),
+        );
+        assert.deepEqual(one, other, path);
+      }
+      assert.equal((await get<FeederJson>(dashboard, `/api/feeders/${feeder.id}`)).lots, lots);
+      assert.match(await (await fetch(new URL("/metrics", dashboard.url))).text(), /bijuli_dashboard_reorgs 1/);
+    });
+  }
+
   test("an adapter and a node that answer nonsense are named, and the page goes on", async () => {
     const dashboard = await start("nonsense", { ADAPTER_URL: neighbourUrl, NODE_URL: neighbourUrl });
     await followed(dashboard).catch(() => {});

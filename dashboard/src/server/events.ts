@@ -31,6 +31,7 @@ export class Events {
       "cache-control": "no-store",
       "x-accel-buffering": "no",
     });
+    if (request.method === "HEAD") return void response.end();
     response.write("retry: 2000\n\n");
     this.#viewers.add(response);
     request.on("close", () => this.#viewers.delete(response));

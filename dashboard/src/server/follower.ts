@@ -106,7 +106,7 @@ export class Follower {
 
   /** Up to the head that stands now. */
   async step(): Promise<void> {
-    const { rpc, store, logRange, startBlock } = this.#options;
+    const { rpc, store, logRange, startBlock, reorgDepth } = this.#options;
     await this.#replay();
     const head = await rpc.call<Header>("eth_getBlockByNumber", ["latest", false]);
     this.head = { number: Number(head.number), time: Number(head.timestamp) };
@@ -115,9 +115,11 @@ export class Follower {
     const span = new LogSpan(logRange);
     for (let from = (store.position()?.block ?? startBlock - 1) + 1; from <= this.head.number; ) {
       if (this.#stop.signal.aborted) return;
-      const to = span.end(from, this.head.number);
+      // A range is final as a whole or not at all: what is not ends at a place to which all can be taken back.
+      const final = this.head.number - reorgDepth;
+      const to = span.end(from, from <= final ? final : this.head.number);
       try {
-        if (!(await this.#range(from, to))) return;
+        if (!(await this.#range(from, to, final))) return;
       } catch (error) {
         const refused = error instanceof BijuliError && error.code === "rpc-failed";
         if (refused && span.shorter(from, to)) continue;
@@ -157,7 +159,8 @@ export class Follower {
       if (performance.now() - this.#behindSince < LAG_MS) return;
     }
     this.#behindSince = undefined;
-    const fork = known.find(({ hash }, i) => hashes[i]?.hash === hash);
+    const beginning = store.settled ? undefined : { block: startBlock - 1 };
+    const fork = known.find(({ hash }, i) => hashes[i]?.hash === hash) ?? beginning;
     if (fork === undefined) {
       throw new BijuliError("deep-reorg", `the chain has changed more than ${reorgDepth} blocks deep`, {
         remedy: "remove DATA_DIR: all of it is read from the chain again; set REORG_DEPTH higher",
@@ -176,8 +179,8 @@ export class Follower {
   }
 
   /** @returns whether the range was taken in; not when the chain went another way meanwhile */
-  async #range(from: number, to: number): Promise<boolean> {
-    const { rpc, store, projection, addresses, reorgDepth } = this.#options;
+  async #range(from: number, to: number, final: number): Promise<boolean> {
+    const { rpc, store, projection, addresses } = this.#options;
     const range = { address: addresses, fromBlock: hex(from), toBlock: hex(to) };
     // Asked together, they are answered by one node: one that is behind says so, instead of giving the logs that it has.
     const [last, found] = await rpc.batch<unknown>([
@@ -193,7 +196,6 @@ export class Follower {
     if (before !== undefined && (await this.#hashOf(before.block)) !== before.hash) return false;
     const changed = new Set<Hex>();
     const { database } = store;
-    const final = this.head!.number - reorgDepth;
     // One transaction a range: after a crash the store stands at a range's end.
     database.exec("begin immediate");
     try {

@@ -133,7 +133,7 @@ export class Store {
     this.transaction(() => {
       if (version !== VERSION) {
         dropProjected(this.database);
-        for (const table of ["checkpoint", "log", "input"]) this.run(`delete from ${table}`);
+        for (const table of ["checkpoint", "log", "input", "fact"]) this.run(`delete from ${table}`);
         createProjected(this.database);
       }
       this.setFact("identity", `${VERSION} ${identity}`);
@@ -154,13 +154,18 @@ export class Store {
     }));
   }
 
-  /** Forgets how to go back beyond `final`; one checkpoint at or before it stays. */
+  /** Forgets how to go back beyond the newest checkpoint that is final: to it, and to each younger one, all can be taken back. */
   settle(final: number): void {
-    forget(this.database, final);
-    this.run(
-      "delete from checkpoint where block < (select coalesce(max(block), 0) from checkpoint where block <= ?)",
-      final,
-    );
+    const kept = this.get("select max(block) as block from checkpoint where block <= ?", final)?.block;
+    if (kept === null || kept === undefined) return;
+    forget(this.database, Number(kept));
+    this.run("delete from checkpoint where block < ?", kept);
+    if (!this.settled) this.setFact("settled", "yes");
+  }
+
+  /** Whether there is a block to which nothing leads back; until then all can be taken back. */
+  get settled(): boolean {
+    return this.fact("settled") !== undefined;
   }
 
   noteChanges(block: number | undefined): void {

@@ -16,6 +16,10 @@ export interface Line {
 const HEIGHT = 240;
 const DARK = "(prefers-color-scheme: dark)";
 
+/** Pixels that an axis' labels take: uPlot cuts what does not fit. */
+const roomFor = (labels: readonly string[] | null): number =>
+  Math.max(48, 16 + 7 * Math.max(0, ...(labels ?? []).map((label) => label.length)));
+
 /** Lines over time (unix seconds); numbers here are for the eye only, the table beside it has them in full. */
 export function Chart({
   title,
@@ -62,7 +66,7 @@ export function Chart({
         scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low), high === 0 ? 1 : high * 1.08] } },
         axes: [
           { ...axis, values: (_, values) => values.map(timeOf) },
-          { ...axis, size: 96, values: (_, values) => values.map(show) },
+          { ...axis, size: (_, values) => roomFor(values), values: (_, values) => values.map(show) },
         ],
         series: [
           { label: "Time", value: (_, at) => (at === null ? "–" : dateTime(at)) },

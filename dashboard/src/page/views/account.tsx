@@ -114,11 +114,14 @@ function Bill({ data }: { data: AccountDetailJson }) {
   const { lotSeconds } = useShared().status;
   const [chosen, setChosen] = useState<{ from?: string; to?: string }>({});
   if (data.newestLot === null || data.firstLot === null) return null;
-  const newestEnd = lotBegin(BigInt(data.newestLot) + 1n, lotSeconds);
-  const from = chosen.from ?? local(Math.max(lotBegin(data.firstLot, lotSeconds), newestEnd - 31 * 86_400));
-  const to = chosen.to ?? local(newestEnd);
   const lotOf = (text: string) => Math.floor(new Date(text).getTime() / 1000 / lotSeconds);
-  const [first, last] = [lotOf(from), lotOf(to) - 1];
+  const newest = Number(data.newestLot);
+  const month = Math.max(Number(data.firstLot), newest + 1 - Math.floor((31 * 86_400) / lotSeconds));
+  // Only what somebody wrote is read as wall time, which knows no seconds, and one hour a year twice.
+  const first = chosen.from === undefined ? month : lotOf(chosen.from);
+  const last = chosen.to === undefined ? newest : lotOf(chosen.to) - 1;
+  const from = chosen.from ?? local(lotBegin(BigInt(month), lotSeconds));
+  const to = chosen.to ?? local(lotBegin(BigInt(newest) + 1n, lotSeconds));
   const good = Number.isFinite(first) && Number.isFinite(last) && first <= last;
   const query = `account=${data.account}&from=${first}&to=${last}`;
   return (
@@ -175,6 +178,7 @@ function Bill({ data }: { data: AccountDetailJson }) {
 
 function Statement({ data }: { data: AccountDetailJson }) {
   const [older, setOlder] = useState<{ entries: EntryJson[]; next: string | null } | undefined>(undefined);
+  const [error, setError] = useState<string | undefined>(undefined);
   const next = older ? older.next : data.next;
   const seen = new Set<string>();
   const entries = [...data.entries, ...(older?.entries ?? [])].filter(({ id, kind }) => {
@@ -182,8 +186,13 @@ function Statement({ data }: { data: AccountDetailJson }) {
     return seen.has(key) ? false : seen.add(key);
   });
   const more = async () => {
-    const page = await ask<AccountDetailJson>(`./api/accounts/${data.account}?before=${next}`);
-    setOlder({ entries: [...(older?.entries ?? data.entries), ...page.entries].slice(-1_000), next: page.next });
+    try {
+      const page = await ask<AccountDetailJson>(`./api/accounts/${data.account}?before=${next}`);
+      setOlder({ entries: [...(older?.entries ?? data.entries), ...page.entries].slice(-1_000), next: page.next });
+      setError(undefined);
+    } catch (failure) {
+      setError((failure as Error).message);
+    }
   };
   return (
     <section aria-labelledby="statement">
@@ -217,6 +226,11 @@ function Statement({ data }: { data: AccountDetailJson }) {
           </tr>
         ))}
       </Table>
+      {error !== undefined && (
+        <p class="problem" role="alert">
+          {error}
+        </p>
+      )}
       {entries.length === 0 && <Tag tone="plain">nothing yet</Tag>}
       {next !== null && (
         <p class="more">

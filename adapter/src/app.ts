@@ -103,7 +103,9 @@ export function buildApp(options: AppOptions): RequestListener {
 
   const base = at("");
   return (request, response) => {
-    if (request.url === base && request.method === "POST") options.jobs(request, response);
+    if (request.headers.host === undefined && request.httpVersionMinor > 0) {
+      answers.refuse(request, response, badInput("the Host header is missing"));
+    } else if (request.url === base && request.method === "POST") options.jobs(request, response);
     else app(request, response);
   };
 }

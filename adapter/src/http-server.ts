@@ -1,4 +1,4 @@
-import http, { type RequestListener, type Server } from "node:http";
+import http, { type RequestListener, type Server, type ServerResponse } from "node:http";
 import https from "node:https";
 import { type AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
@@ -10,7 +10,20 @@ import { badInput } from "./refusal.ts";
 import type { AdapterSettings } from "./settings.ts";
 
 /** Headers, and whole requests, that take longer or are larger are nobody's. */
-const LIMITS = { maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 65_000 };
+const LIMITS = {
+  maxHeaderSize: 16_384,
+  requestTimeout: 30_000,
+  headersTimeout: 10_000,
+  keepAliveTimeout: 65_000,
+  // How often Node looks for what is late. By default that is each half minute, whatever the limits say.
+  connectionsCheckingInterval: 1000,
+  // HTTP/1.1 wants the header; who leaves it out is told so in the one error shape, not by Node without a body.
+  requireHostHeader: false,
+};
+/** While the adapter ends, a request that began to come has this long to come whole, ms. */
+const LAST_REQUEST_MS = 5000;
+/** A client that was told of the end has this long to read it, ms. */
+const HANG_UP_MS = 1000;
 
 /**
  * A server for the adapter's requests, with TLS where the settings say so.
@@ -19,8 +32,13 @@ const LIMITS = { maxHeaderSize: 16_384, requestTimeout: 30_000, headersTimeout: 
 export function createAdapterServer(settings: AdapterSettings, listener: RequestListener): Server {
   const tls = tlsOptions(settings);
   const server =
-    tls === undefined ? http.createServer(LIMITS, listener) : https.createServer({ ...LIMITS, ...tls }, listener);
+    tls === undefined
+      ? http.createServer(LIMITS, listener)
+      : https.createServer({ ...LIMITS, handshakeTimeout: LIMITS.headersTimeout, ...tls }, listener);
   server.on("clientError", refuseUnreadable);
+  // Node would answer an expectation that it does not know by itself, without a body; none needs anything of us.
+  server.on("checkExpectation", listener);
+  server.on("connect", (_request, stream) => answerAndEnd(stream, "this is no proxy"));
   return server;
 }
 
@@ -30,8 +48,18 @@ export const createPlainServer = (listener: RequestListener): Server => http.cre
 /** What is no HTTP gets an answer in the one error shape all the same. */
 function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {
   if (error.code === "ECONNRESET" || !stream.writable) return void stream.destroy();
+  const { _httpMessage: answer } = stream as { _httpMessage?: ServerResponse | null };
+  if (answer?.req.complete) {
+    // What cannot be read came behind a request that could: that one gets its answer, and the connection ends with it.
+    answer.shouldKeepAlive = false;
+    answer.once("finish", () => hangUp(stream));
+    return;
+  }
   const late = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  const why = late ? "the request did not arrive in time" : "this is not an HTTP request that can be read";
+  answerAndEnd(stream, late ? "the request did not arrive in time" : "this is not an HTTP request that can be read");
+}
+
+function answerAndEnd(stream: Duplex, why: string): void {
   const body = errorAnswer(DEFAULT_JOB_RUN_ID, badInput(why));
   const head = [
     "HTTP/1.1 400 Bad Request",
@@ -39,7 +67,13 @@ function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {
     "Content-Type: application/json; charset=utf-8",
     `Content-Length: ${Buffer.byteLength(body)}`,
   ];
-  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+  hangUp(stream, `${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+/** Ends a connection, and lets go of it when its client, which may never read, does not do the same. */
+function hangUp(stream: Duplex, lastWords = ""): void {
+  stream.end(lastWords);
+  setTimeout(() => stream.destroy(), HANG_UP_MS).unref();
 }
 
 function tlsOptions(settings: AdapterSettings): https.ServerOptions | undefined {
@@ -80,7 +114,7 @@ export function listen(server: Server, port: number, host: string): Promise<void
 /**
  * Stops taking connections and resolves once every request was answered. http's own close() would cut idle connections
  * at once, and with them requests that are on their way; here every answer says "connection: close" instead, and only
- * connections that stay idle are cut.
+ * connections that stay idle, silent or half-said are cut.
  * @param lingerMs how long a client has to use an idle connection that it may just be writing to
  */
 export async function drain(server: Server, lingerMs: number): Promise<void> {
@@ -93,6 +127,9 @@ export async function drain(server: Server, lingerMs: number): Promise<void> {
       resolve();
     });
   });
+  // A connection on which nothing was ever said counts as one whose headers are late: it is not held open for them.
+  server.headersTimeout = Math.max(1, lingerMs);
+  server.requestTimeout = Math.max(lingerMs, LAST_REQUEST_MS);
   const began = performance.now();
   while (!gone) {
     await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 20))]);

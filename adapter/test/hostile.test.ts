@@ -267,12 +267,33 @@ describe("hostile input", () => {
       `POST / HTTP/1.1\r\nHost: a\r\nX: ${"y".repeat(20_000)}\r\n\r\n`,
       "\u0016\u0003\u0001\u0002\u0000\u0001\u0000",
       "GET /health HTTP/9.9\r\n\r\n",
+      `POST / HTTP/1.1\r\n${json}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      "CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: a\r\n\r\n",
     ];
     for (const request of requests) {
       const answer = await raw(request);
       assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/, JSON.stringify(request.slice(0, 80)));
       assert.equal(answer.split("HTTP/1.1 ").length, 2, "one answer, not two");
       checkShape(400, answer.slice(answer.indexOf("\r\n\r\n") + 4));
+    }
+  });
+
+  test("what cannot be read behind a request that could takes nothing from its answer; an expectation is no reason for 417", async () => {
+    const reader = readers[0]!;
+    const ask = (lot: bigint, header: string): string => {
+      const body = JSON.stringify({ data: { meters: ["PLANT-1"], lot: lot.toString() } });
+      return `POST / HTTP/1.1\r\nHost: a\r\n${header}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    reader.delayMs = 50;
+    const answers = [
+      [LOT - 50n, await raw(`${ask(LOT - 50n, "")}WHAT?\r\n\r\n`)],
+      [LOT - 51n, await raw(ask(LOT - 51n, "Expect: a miracle\r\nConnection: close\r\n"))],
+    ] as const;
+    reader.delayMs = 0;
+    for (const [lot, answer] of answers) {
+      assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/, answer);
+      assert.match(answer, /\r\nconnection: close\r\n/i);
+      assert.ok(answer.includes(reader.record(lot)), answer);
     }
   });
 

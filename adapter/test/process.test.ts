@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { BijuliError, loadSettings } from "@bijuli/protocol";
@@ -149,6 +149,29 @@ test("SIGTERM under sustained load: kept connections get every answer that they 
     assert.equal(await adapter.exited, 0);
   } finally {
     adapter.child.kill("SIGKILL");
+    await reader.stop();
+  }
+});
+
+test("connections on which nothing, or half a request, is said do not hold up the end", async () => {
+  const reader = await new FixtureReader("QUIET").start();
+  const adapter = run(envFor(reader));
+  const sockets: Socket[] = [];
+  try {
+    const { hostname, port } = new URL(await listening(adapter));
+    for (const said of ["", "POST / HT"]) {
+      const socket = connect(Number(port), hostname).on("error", () => {});
+      sockets.push(socket);
+      await new Promise((resolve) => socket.once("connect", resolve));
+      if (said !== "") socket.write(said);
+    }
+    const began = performance.now();
+    adapter.child.kill("SIGTERM");
+    assert.equal(await adapter.exited, 0);
+    assert.ok(performance.now() - began < 5000, `${performance.now() - began} ms`);
+  } finally {
+    adapter.child.kill("SIGKILL");
+    for (const socket of sockets) socket.destroy();
     await reader.stop();
   }
 });

@@ -5,10 +5,10 @@ import packageJson from "../package.json" with { type: "json" };
 import { ADAPTER_NAME } from "./answer.ts";
 import { buildApp, sendMetrics } from "./app.ts";
 import { Collector } from "./collector.ts";
-import { Evidence } from "./evidence.ts";
+import { checkEvidenceFile, Evidence } from "./evidence.ts";
 import { ConcurrencyLimit, RateLimit, TokenCheck } from "./guard.ts";
 import { HttpAnswers } from "./http-answer.ts";
-import { createAdapterServer, createPlainServer, drain, listen, urlOf } from "./http-server.ts";
+import { createAdapterServer, drain, listen, urlOf } from "./http-server.ts";
 import { jobHandler } from "./job-handler.ts";
 import { ENDPOINTS } from "./job-request.ts";
 import { loadRoster, type Meter } from "./meters.ts";
@@ -47,6 +47,7 @@ export async function startAdapter(
   const clock = options.clock ?? openClock(settings.BIJULI_CLOCK);
   const lotSeconds = settings.LOT_SECONDS;
   const roster = loadRoster(settings, settings.RPC_URL !== undefined);
+  checkEvidenceFile(settings.EVIDENCE_FILE);
   const metrics = settings.METRICS_ENABLED
     ? new AdapterMetrics({
         version: packageJson.version,
@@ -208,14 +209,15 @@ export async function startAdapter(
   const metricsServer =
     metrics === undefined || settings.METRICS_PORT === undefined
       ? undefined
-      : createPlainServer((request, response) => {
+      : createAdapterServer(settings, (request, response) => {
           try {
             guards.token.check(request);
-            if (request.method === "GET" && request.url === "/metrics")
-              sendMetrics(metrics, response).catch(() => response.destroy());
-            else response.writeHead(404).end();
-          } catch {
-            response.writeHead(401).end();
+            if (request.method !== "GET" || request.url?.split("?")[0] !== "/metrics") {
+              throw new Refusal(404, "not-found", "there is nothing here but GET /metrics");
+            }
+            sendMetrics(metrics, response).catch((error) => answers.refuse(request, response, error));
+          } catch (error) {
+            answers.refuse(request, response, error);
           }
         });
   await shared?.connected(settings.CACHE_REDIS_TIMEOUT * 2);

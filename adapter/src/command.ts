@@ -17,6 +17,15 @@ Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 bad configuration (noth
 /** What clients that keep their connection without asking have, at the end, to learn of it by an answer. */
 const LINGER_MS = 1000;
 
+/** Why an address cannot be listened on, by Node's code. */
+const CANNOT_LISTEN: Readonly<Record<string, string>> = {
+  EADDRINUSE: "is in use",
+  EACCES: "may not be used",
+  EADDRNOTAVAIL: "is not this machine's",
+  ENOTFOUND: "is no host that is known here",
+  EAI_AGAIN: "is no host that is known here",
+};
+
 /** Runs the adapter until it is told to stop; returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
@@ -27,7 +36,7 @@ export async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`adapter: unknown argument ${args[0]}; it takes none (--help lists its settings)\n`);
     return ExitCode.USAGE;
   }
-  let settings: AdapterSettings;
+  let settings: AdapterSettings | undefined;
   try {
     settings = loadSettings(ADAPTER_SETTINGS);
     const log = pino({ level: settings.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
@@ -43,10 +52,12 @@ export async function main(args: readonly string[]): Promise<number> {
       for (const problem of error.problems) process.stderr.write(`adapter: ${problem}\n`);
       return ExitCode.USAGE;
     }
-    if (code === "EADDRINUSE" || code === "EACCES" || code === "EADDRNOTAVAIL") {
-      const { address, port } = error as { address?: string; port?: number };
-      const why = { EADDRINUSE: "is in use", EACCES: "may not be used", EADDRNOTAVAIL: "is not this machine's" }[code];
-      process.stderr.write(`adapter: EA_HOST and EA_PORT: ${address}:${port} ${why}\n`);
+    const why = code === undefined ? undefined : CANNOT_LISTEN[code];
+    if (why !== undefined) {
+      const { address = settings?.EA_HOST, port } = error as { address?: string; port?: number };
+      const named = port !== undefined && port === settings?.METRICS_PORT ? "METRICS_PORT" : "EA_PORT";
+      const where = port === undefined ? address : `${address}:${port}`;
+      process.stderr.write(`adapter: EA_HOST and ${named}: ${where} ${why}\n`);
       return ExitCode.USAGE;
     }
     process.stderr.write(`adapter: ${explain(error)}\n`);

@@ -1,5 +1,13 @@
 import { appendFileSync } from "node:fs";
-import { type Hex, type ReadingDomain, readingDigest, readingToJson, type SignedReading } from "@bijuli/protocol";
+import {
+  explain,
+  type Hex,
+  type ReadingDomain,
+  readingDigest,
+  readingToJson,
+  SettingsError,
+  type SignedReading,
+} from "@bijuli/protocol";
 import { Signature } from "ethers/crypto";
 import type { Logger } from "pino";
 import type { Meter } from "./meters.ts";
@@ -59,6 +67,18 @@ const canonical = (testimony: Testimony): Testimony => ({
   signature: Signature.from(testimony.signature).serialized as Hex,
 });
 
+/**
+ * Finds out at the start, not at the alarm, that the file for evidence cannot be written.
+ * @throws SettingsError
+ */
+export function checkEvidenceFile(file: string | undefined): void {
+  try {
+    if (file !== undefined) appendFileSync(file, "");
+  } catch (error) {
+    throw new SettingsError([`EVIDENCE_FILE=${file} cannot be written: ${explain(error)}`]);
+  }
+}
+
 /** Proof that a meter is faulty or dishonest: kept, logged as an alarm, and appended to a file where one is set. */
 export class Evidence {
   readonly items: EvidenceItem[] = [];
@@ -91,9 +111,10 @@ export class Evidence {
     const found = { ...given, earlier: canonical(given.earlier), later: canonical(given.later) };
     const key = [found.earlier.signature, found.later.signature].sort().join();
     if (this.#seen.has(key)) return false;
+    // The oldest makes room: whoever floods must not wipe out what others are accused of at once.
     if (this.#seen.size >= KEPT) {
-      this.#seen.clear();
-      this.items.length = 0;
+      this.#seen.delete(this.#seen.values().next().value!);
+      this.items.shift();
     }
     this.#seen.add(key);
     const item: EvidenceItem = {

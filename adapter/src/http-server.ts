@@ -26,7 +26,7 @@ const LAST_REQUEST_MS = 5000;
 const HANG_UP_MS = 1000;
 
 /**
- * A server for the adapter's requests, with TLS where the settings say so.
+ * A server for the adapter's requests or its metrics, with TLS where the settings say so.
  * @throws SettingsError for keys that do not fit
  */
 export function createAdapterServer(settings: AdapterSettings, listener: RequestListener): Server {
@@ -41,9 +41,6 @@ export function createAdapterServer(settings: AdapterSettings, listener: Request
   server.on("connect", (_request, stream) => answerAndEnd(stream, "this is no proxy"));
   return server;
 }
-
-/** A plain server, for metrics. */
-export const createPlainServer = (listener: RequestListener): Server => http.createServer(LIMITS, listener);
 
 /** What is no HTTP gets an answer in the one error shape all the same. */
 function refuseUnreadable(error: NodeJS.ErrnoException, stream: Duplex): void {

@@ -43,10 +43,13 @@ export class Meter {
   }
 }
 
+/** What can stand behind "Bearer " in a header. */
+export const HEADER_SAFE = /^[\x21-\x7e]+$/;
+
 const readerEntry = z.strictObject({
   serial: z.string().min(1),
   url: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).optional(),
-  token: z.string().min(1).optional(),
+  token: z.string().regex(HEADER_SAFE, "must be visible ASCII characters: it travels in a header").optional(),
   signer: z
     .string()
     .regex(/^0x[0-9a-fA-F]{40}$/, "must be an address")
@@ -133,9 +136,9 @@ export function loadRoster(
         problems.push(`${where}: signer is missing, and without RPC_URL the registry cannot tell it`);
       }
       if (meter.url !== undefined) {
-        const { username, password, search, hash } = new URL(meter.url);
+        const { username, password } = new URL(meter.url);
         if (username || password) problems.push(`${where}: url must not hold credentials; use token`);
-        if (search || hash) problems.push(`${where}: url must end with its path`);
+        if (/[?#]/.test(meter.url)) problems.push(`${where}: url must end with its path`);
       }
       seen.set(meter.id, index);
       meters.push(meter);

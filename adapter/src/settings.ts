@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { defineSettings, from, SettingsError, type SettingValues } from "@bijuli/protocol";
+import { HEADER_SAFE } from "./meters.ts";
 
 const optional = <S extends { optional(): unknown }>(schema: S) => schema.optional() as ReturnType<S["optional"]>;
 const base64 = from.text
@@ -162,7 +163,7 @@ export const ADAPTER_SETTINGS = defineSettings({
   METRICS_ENABLED: { schema: from.flag, default: "true", description: "serve Prometheus metrics at /metrics" },
   METRICS_PORT: {
     schema: optional(from.port),
-    description: "serve /metrics on this port instead of EA_PORT",
+    description: "serve /metrics on this port instead of EA_PORT, with the same TLS and EA_TOKEN",
   },
   LOG_LEVEL: {
     schema: from.choice(["trace", "debug", "info", "warn", "error", "fatal", "silent"]),
@@ -201,7 +202,18 @@ export function checkSettings(settings: AdapterSettings): void {
     "TLS_PRIVATE_KEY and TLS_PUBLIC_KEY are needed for TLS",
   );
   refuse(MTLS_ENABLED && TLS_CA === undefined, "TLS_CA is needed for MTLS_ENABLED");
-  refuse(!settings.BASE_URL.startsWith("/"), `BASE_URL=${settings.BASE_URL} must start with /`);
+  refuse(
+    !/^(\/[\w.~-]+)*\/?$/.test(settings.BASE_URL) || !settings.BASE_URL.startsWith("/"),
+    `BASE_URL=${settings.BASE_URL} must start with / and hold letters, digits, ".", "_", "~", "-" and single / only`,
+  );
+  refuse(
+    settings.EA_TOKEN !== undefined && !HEADER_SAFE.test(settings.EA_TOKEN),
+    "EA_TOKEN must be visible ASCII characters, without spaces: no request could carry it in its header",
+  );
+  refuse(
+    settings.METRICS_PORT === settings.EA_PORT && settings.EA_PORT !== 0,
+    `METRICS_PORT=${settings.METRICS_PORT} is EA_PORT: leave it out to serve /metrics there`,
+  );
   const lotMs = settings.LOT_SECONDS * 1000;
   // A network with a clock of its own may run a thousand times as fast: its lots say nothing of real timers.
   if (settings.BIJULI_CLOCK === undefined) {

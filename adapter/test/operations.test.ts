@@ -126,6 +126,9 @@ test("/ready follows the meters' freshness; metrics have a port of their own and
     assert.deepEqual(await getJson(`${adapter.url}/ready`), { ready: true, meters: 2, fresh: 1 });
 
     assert.equal((await fetch(`${adapter.url}/metrics`)).status, 404);
+    const elsewhere = await fetch(new URL("/status", adapter.metricsUrl!));
+    assert.equal(elsewhere.status, 404);
+    assert.equal(((await elsewhere.json()) as { status: string }).status, "errored", "the one error shape");
     const text = await (await fetch(adapter.metricsUrl!)).text();
     assert.match(text, /bijuli_newest_reading_age_seconds\{serial="FRESH".*\} 60/);
     assert.match(text, /data_provider_requests\{method="GET",provider_status_code="200".*\} 2/);
@@ -269,8 +272,11 @@ test("TLS, and mutual TLS that takes only clients with a certificate of the auth
     assert.match(tls.url, /^https:/);
     assert.equal(await health(tls.url), 200);
     await tls.close();
-    const mtls = await adapterOver([reader], { env: { MTLS_ENABLED: "true", ...keys } });
+    const mtls = await adapterOver([reader], { env: { MTLS_ENABLED: "true", METRICS_PORT: "0", ...keys } });
     await assert.rejects(health(mtls.url));
+    // Metrics name the meters: on their own port too they are for those with a certificate only.
+    assert.match(mtls.metricsUrl!, /^https:/);
+    await assert.rejects(health(new URL(mtls.metricsUrl!).origin));
     assert.equal(await health(mtls.url, { key: file("client.key"), cert: file("client.pem") }), 200);
     await mtls.close();
     await assert.rejects(
@@ -289,6 +295,11 @@ test("settings that contradict each other are refused, each with its own line", 
     [{ TLS_ENABLED: "true", MTLS_ENABLED: "true" }, /set one of them/],
     [{ TLS_ENABLED: "true" }, /TLS_PRIVATE_KEY and TLS_PUBLIC_KEY/],
     [{ BASE_URL: "adapter" }, /BASE_URL=adapter must start with/],
+    [{ BASE_URL: "/a/:id" }, /BASE_URL=\/a\/:id must/],
+    [{ BASE_URL: "/a*" }, /BASE_URL=\/a\* must/],
+    [{ BASE_URL: "//" }, /BASE_URL=\/\/ must/],
+    [{ EA_TOKEN: "two words" }, /EA_TOKEN must be visible ASCII(?!.*two words)/],
+    [{ METRICS_PORT: "8081", EA_PORT: "8081" }, /METRICS_PORT=8081 is EA_PORT/],
     [{ POLL_ENABLED: "true", LOT_SECONDS: "2" }, /POLL_DELAY \+ POLL_JITTER = 2300 ms must end within a lot/],
     [
       { LOT_SECONDS: "3", API_TIMEOUT: "3000" },

@@ -219,6 +219,9 @@ test("a configuration that cannot work: a line for each problem, exit 2, no secr
     [{ READERS: list(entry, entry) }, /entry 1 \(CONFIG\): serial stands in entry 0/],
     [{ READERS: list({ ...entry, url: "ftp://x" }) }, /url must be an http/],
     [{ READERS: list({ ...entry, url: "http://user:s3cr3t@x" }) }, /credentials/],
+    [{ READERS: list({ ...entry, url: `${reader.url}?` }) }, /url must end with its path/],
+    [{ READERS: list({ ...entry, token: "s3cr3t\n" }) }, /entry 0 \(CONFIG\): token must be visible ASCII/],
+    [{ EVIDENCE_FILE: "/nowhere/evidence.jsonl" }, /EVIDENCE_FILE=\/nowhere\/evidence\.jsonl cannot be written/],
     [{ READERS: list({ serial: "CONFIG", url: reader.url }) }, /signer is missing/],
     [{ READERS: list({ ...entry, serial: "x".repeat(65) }) }, /1–64 bytes/],
     [{ READERS: "", READERS_FILE: "/nowhere/readers.json" }, /READERS_FILE.*cannot be read/],
@@ -244,10 +247,16 @@ test("a port in use: one clear line, exit 2; an unknown argument likewise; --hel
   t.after(() => squatter.close());
   const { port } = squatter.address() as { port: number };
   const taken = run({ ...envFor(reader), EA_PORT: String(port) });
+  const takenForMetrics = run({ ...envFor(reader), METRICS_PORT: String(port) });
+  const nowhere = run({ ...envFor(reader), EA_HOST: "nowhere.invalid", EA_TOKEN: "x" });
   const unknown = run({}, ["--port=1"]);
   const help = run({}, ["--help"]);
   assert.equal(await taken.exited, 2);
   assert.match(taken.stderr(), new RegExp(`^adapter: .*127.0.0.1:${port} is in use\n$`));
+  assert.equal(await takenForMetrics.exited, 2);
+  assert.match(takenForMetrics.stderr(), new RegExp(`^adapter: .*METRICS_PORT: 127.0.0.1:${port} is in use\n$`));
+  assert.equal(await nowhere.exited, 2);
+  assert.match(nowhere.stderr(), /^adapter: EA_HOST and EA_PORT: nowhere\.invalid .*\n$/);
   assert.equal(await unknown.exited, 2);
   assert.equal(await help.exited, 0);
 });

@@ -24,6 +24,8 @@ let stream: EventSource | undefined;
 /** While no stream is open, the page asks by itself. */
 const POLL_MS = 5_000;
 const AT_MOST_EVERY_MS = 1_000;
+/** So long without a change on the chain, the page asks whether the chain is still followed, and the meters fresh. */
+const QUIET_MS = 15_000;
 let told = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -45,7 +47,7 @@ export function listen(): void {
   stream = new EventSource("./api/events");
   stream.addEventListener("changed", tell);
   setInterval(() => {
-    if (stream?.readyState !== EventSource.OPEN) tell();
+    if (stream?.readyState !== EventSource.OPEN || Date.now() - told >= QUIET_MS) tell();
   }, POLL_MS);
   document.addEventListener("visibilitychange", tell);
 }

@@ -47,6 +47,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   // lots that the account was not charged for, or a chain that was not told truly
   "does-not-hold": 409,
   "no-proof": 502,
+  "no-block": 502,
   "rpc-failed": 502,
   "rpc-unreachable": 503,
   busy: 503,

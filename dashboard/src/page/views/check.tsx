@@ -11,6 +11,12 @@ interface Checked {
   ms: number;
 }
 
+/** A file's text; one whose name ends in .gz is what `bijuli bill --out bill.json.gz` wrote. */
+const textOf = (file: File): Promise<string> =>
+  file.name.endsWith(".gz")
+    ? new Response(file.stream().pipeThrough(new DecompressionStream("gzip"))).text()
+    : file.text();
+
 /** A bill's file, checked in this browser from the signatures up: nothing is sent anywhere. */
 export function Check() {
   const { status } = useShared();
@@ -31,7 +37,7 @@ export function Check() {
       // Only who checks a bill needs what checks it.
       const { verifyBill } = await import("../../evidence/index.ts");
       const began = performance.now();
-      const verdict = await verifyBill(JSON.parse(await file.text()), {
+      const verdict = await verifyBill(JSON.parse(await textOf(file)), {
         ...(isHex(registry, 20) ? { registry } : {}),
         ...(isHex(blockHash, 32) ? { blockHash } : {}),
       });
@@ -40,6 +46,11 @@ export function Check() {
     } catch (error) {
       setSaid(`${file.name} is no bill: ${(error as Error).message}`);
     }
+  };
+  /** What was checked before was held against something else. */
+  const against = (set: (text: string) => void) => (text: string) => {
+    setChecked(undefined);
+    set(text.trim());
   };
   return (
     <>
@@ -53,7 +64,7 @@ export function Check() {
             type="text"
             spellcheck={false}
             value={registry}
-            onInput={({ currentTarget }) => setRegistry(currentTarget.value.trim())}
+            onInput={({ currentTarget }) => against(setRegistry)(currentTarget.value)}
           />
         </label>
         <label class="field">
@@ -63,7 +74,7 @@ export function Check() {
             spellcheck={false}
             placeholder="0x… ; without it, the file's own is taken and named below"
             value={blockHash}
-            onInput={({ currentTarget }) => setBlockHash(currentTarget.value.trim())}
+            onInput={({ currentTarget }) => against(setBlockHash)(currentTarget.value)}
           />
         </label>
         {bad.map((line) => (
@@ -75,9 +86,13 @@ export function Check() {
           <strong>The bill's file (JSON)</strong>
           <input
             type="file"
-            accept=".json,application/json"
+            accept=".json,.gz,application/json,application/gzip"
             disabled={bad.length > 0}
-            onChange={({ currentTarget }) => void check(currentTarget.files?.[0])}
+            onChange={({ currentTarget }) => {
+              void check(currentTarget.files?.[0]);
+              // The same file can be chosen again, to be held against another block.
+              currentTarget.value = "";
+            }}
           />
         </label>
       </section>

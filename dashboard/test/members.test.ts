@@ -126,6 +126,7 @@ describe("members who come and go", () => {
       rpc: new RpcClient([node.url], 5_000),
       store,
       projection,
+      chainId: BigInt(world.book.chainId),
       addresses: [world.book.market as Hex, world.book.registry as Hex],
       startBlock: 0,
       reorgDepth: 64,

@@ -165,6 +165,37 @@ describe("the page's server beside parts that fail", () => {
     });
   }
 
+  test("an endpoint of another chain is named, and nothing of it is taken in", async () => {
+    const dashboard = await start("other chain");
+    await followed(dashboard);
+    node = (method, params) =>
+      method === "eth_chainId"
+        ? Promise.resolve("0x1")
+        : method === "eth_getLogs"
+          ? Promise.resolve([])
+          : chain(method, params);
+    const { followed: at } = await get<StatusJson>(dashboard, "/api/status");
+    await chain("hardhat_mine", ["0x2"]);
+    await until("it is not named", async () =>
+      (await get<StatusJson>(dashboard, "/api/status")).problems.some((problem) => /serves chain 1, not/.test(problem)),
+    );
+    assert.equal((await get<StatusJson>(dashboard, "/api/status")).followed, at);
+    assert.equal((await fetch(new URL("/health", dashboard.url))).status, 503);
+    node = chain;
+    await followed(dashboard);
+  });
+
+  test("a feeder whose name is no text is called by its id, and the others are read on", async () => {
+    const dashboard = await start("names");
+    const data = world.market.interface.encodeFunctionData("createFeeder", ["xxxx"]).replace("78787878", "fffe0041");
+    const receipt = await world.send(world.regulator.sendTransaction({ to: world.book.market, data }));
+    const id = receipt.logs[0]!.topics[1];
+    await followed(dashboard);
+    const feeders = await get<FeederJson[]>(dashboard, "/api/feeders");
+    assert.equal(feeders.find((one) => one.id === id)?.name, id);
+    assert.ok(feeders.some(({ name }) => name === "valley"));
+  });
+
   test("an adapter and a node that answer nonsense are named, and the page goes on", async () => {
     const dashboard = await start("nonsense", { ADAPTER_URL: neighbourUrl, NODE_URL: neighbourUrl });
     await followed(dashboard).catch(() => {});

@@ -1,3 +1,4 @@
+import { feederName } from "@bijuli/dashboard/ledger";
 import { BijuliError, type Hex } from "@bijuli/protocol";
 import { type FoundEvent, LogSearch, metersOf, registryView } from "./log-search.ts";
 import { ROLES, type Role } from "./market-state.ts";
@@ -33,7 +34,7 @@ export async function accountsOf(
       owner: args.owner,
       meterId: args.meterId,
       feeder: args.feeder,
-      name: feeder?.args.name ?? args.feeder,
+      name: feeder ? feederName(feeder) : args.feeder,
     });
   }
   return accounts;

@@ -5,6 +5,7 @@ import { AccountsBook } from "./accounts.ts";
 import { Capacities } from "./capacities.ts";
 import type { Charter, Member } from "./charters.ts";
 import { FeederBook } from "./feeder-book.ts";
+import { feederName } from "./feeder-name.ts";
 import { Pages, STAGE } from "./pages.ts";
 import type { ChainLog, LatePart, LotStatement } from "./statement.ts";
 
@@ -67,7 +68,10 @@ export class Ledger {
         this.#capacities.set(args.meterId, args.fromLot, args.capacity);
         break;
       case "FeederCreated":
-        this.#feeders.set(args.feeder, new FeederBook(args.feeder, args.name, this.accounts, this.#capacities));
+        this.#feeders.set(
+          args.feeder,
+          new FeederBook(args.feeder, feederName({ args }), this.accounts, this.#capacities),
+        );
         break;
       case "Joined":
         this.#meters.set(Number(args.account), args.meterId);

@@ -69,6 +69,7 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
       rpc,
       store,
       projection,
+      chainId: contracts.chainId,
       addresses: [contracts.market, contracts.registry],
       startBlock: settings.START_BLOCK,
       reorgDepth: settings.REORG_DEPTH,

@@ -13,6 +13,7 @@ export interface FollowerOptions {
   rpc: Rpc;
   store: Store;
   projection: Projection;
+  chainId: bigint;
   /** Market and registry. */
   addresses: readonly Hex[];
   startBlock: number;
@@ -106,9 +107,19 @@ export class Follower {
 
   /** Up to the head that stands now. */
   async step(): Promise<void> {
-    const { rpc, store, logRange, startBlock, reorgDepth } = this.#options;
+    const { rpc, store, logRange, startBlock, reorgDepth, chainId } = this.#options;
     await this.#replay();
-    const head = await rpc.call<Header>("eth_getBlockByNumber", ["latest", false]);
+    // One of several endpoints may be set to another chain: nothing of that goes in.
+    const [told, served] = await rpc.batch<unknown>([
+      { method: "eth_getBlockByNumber", params: ["latest", false] },
+      { method: "eth_chainId", params: [] },
+    ]);
+    if (BigInt(served as Hex) !== chainId)
+      throw new BijuliError(
+        "wrong-chain",
+        `an endpoint of RPC_URL serves chain ${BigInt(served as Hex)}, not ${chainId}`,
+      );
+    const head = told as Header;
     this.head = { number: Number(head.number), time: Number(head.timestamp) };
     await this.#checkReorg();
     await this.#replay();

@@ -1,7 +1,7 @@
 import { EnergyMarketAbi, MeterRegistryAbi } from "@bijuli/contracts/abi";
 import { encodeEnergies, type Hex, type SignedReading } from "@bijuli/protocol";
 import { Interface, type LogDescription } from "ethers";
-import { deliveriesIn, type LatePart, Ledger, type LotStatement, type MeterLot } from "../ledger/index.ts";
+import { deliveriesIn, feederName, type LatePart, Ledger, type LotStatement, type MeterLot } from "../ledger/index.ts";
 import { Alarms, Severity } from "./alarms.ts";
 import { Breather } from "./breather.ts";
 import { Buckets } from "./buckets.ts";
@@ -111,7 +111,7 @@ export class Projection {
         this.#alarms.raise(log, { lot: args.lot, meter: args.meterId, kind: "equivocation", severity: Severity.ALARM });
         break;
       case "FeederCreated":
-        store.put("feeder", { id: args.feeder, number: args.number, name: args.name, terms: "{}", lots: 0 });
+        store.put("feeder", { id: args.feeder, number: args.number, name: feederName({ args }), terms: "{}", lots: 0 });
         break;
       case "Chartered":
         this.#charter(args);

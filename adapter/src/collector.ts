@@ -301,7 +301,8 @@ export class Collector {
     const contradiction = this.#contradiction(meter, testimony) ?? found;
     if (contradiction !== undefined) throw await this.#disagreement(meter, contradiction, source);
     const entry = shelf.put(meter, signed, { signer, ...times });
-    if (meter.newest === entry) this.#o.remembered?.note(meter, entry);
+    // The first lot read after a restart may be an old one: what is remembered then is newer, and stays.
+    if (meter.newest === entry && meter.remembered === undefined) this.#o.remembered?.note(meter, entry);
     this.#o.onVerified?.(meter, entry);
     return entry;
   }

@@ -146,8 +146,8 @@ export class Remembered {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
     while (this.#flush());
+    clearTimeout(this.#timer);
     this.#db.close();
   }
 
@@ -200,11 +200,11 @@ function prepare(db: DatabaseSync, owner: MemoryOwner, path: string): void {
     lotSeconds: String(owner.lotSeconds),
   });
   if (pragma("schema_version") === 0) {
-    db.exec(
-      `BEGIN; ${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
-    );
+    // All in one transaction: after a power cut a file without its owner would be nobody's.
+    db.exec(`BEGIN; ${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
     const put = db.prepare("INSERT INTO owner VALUES (?, ?)");
     for (const [name, value] of wanted) put.run(name, value);
+    db.exec("COMMIT");
     return;
   }
   if (pragma("application_id") !== APPLICATION_ID || pragma("user_version") !== SCHEMA_VERSION) {

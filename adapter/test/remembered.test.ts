@@ -79,6 +79,19 @@ test("what is remembered is never served, and gives way to what agrees with it",
   file.close();
 });
 
+test("an old lot that is asked for after a restart does not take the newest one's place", async (t) => {
+  const { reader, start, ask } = await setUp(t, "FORGETFUL");
+  for (const lot of [LOT + 1n, LOT - 5n]) {
+    const adapter = await start();
+    assert.equal((await ask(adapter.url, lot)).status, 200);
+    await adapter.close();
+  }
+  const third = await start();
+  reader.fault = "other-history";
+  assert.equal((await ask(third.url, LOT + 1n)).body.error?.name, "Disagreement");
+  await third.close();
+});
+
 test("a file that someone wrote into accuses nobody", async (t) => {
   const { folder, reader, lines, start, ask } = await setUp(t, "FRAMED");
   const first = await start();

@@ -11,6 +11,8 @@ export interface ResponderOptions {
   collector: Collector;
   lotSeconds: number;
   graceSeconds: number;
+  /** Age from which a meter's newest reading no longer passes for its newest register, seconds. */
+  staleSeconds: number;
   /** Bytes of an answer at most. */
   limit: number;
 }
@@ -113,7 +115,7 @@ export class Responder {
 
   /** Endpoint `register`: one meter's registers, for jobs that need no signature. */
   async #register(jobRunID: JobRunId, request: JobRequest): Promise<Answer> {
-    const { collector, clock, lotSeconds, limit } = this.#o;
+    const { collector, clock, lotSeconds, limit, staleSeconds } = this.#o;
     const [meter] = request.meters;
     if (meter === undefined || request.meters.length !== 1) throw badInput("endpoint register takes one meter");
     let cached = true;
@@ -128,7 +130,9 @@ export class Responder {
           entry = await collector.obtain(meter, lot, 1);
         } catch (error) {
           entry = meter.newest;
-          if (entry === undefined) throw asRefusal(error);
+          const age = entry && clock.nowMs() / 1000 - Number(lotEnd(entry.lot, lotSeconds));
+          // Nobody who asks for the newest is to be given, without a word, what its reader said days ago.
+          if (entry === undefined || age! > staleSeconds) throw asRefusal(error);
         }
       }
     } else {

@@ -79,7 +79,7 @@ export const ADAPTER_SETTINGS = defineSettings({
   CACHE_MAX_ITEMS: {
     schema: from.integer(1, 50_000_000),
     default: "500000",
-    description: "readings kept at most; the oldest go first",
+    description: "readings kept at most, a run counting once for each 16 lots begun; the oldest go first",
   },
   POLL_ENABLED: { schema: from.flag, default: "true", description: "read every meter shortly after each lot's end" },
   POLL_DELAY: {

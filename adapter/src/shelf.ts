@@ -42,6 +42,10 @@ export interface Contradiction {
 /** Whether one key signed both: only then does the registry take them as proof. */
 export const oneSigner = ({ earlier, later }: Contradiction): boolean => earlier.signer === later.signer;
 
+/** A run takes the room of a reading for each so many of its lots begun: else long ones could fill the memory. */
+const LOTS_A_PLACE = 16;
+const placesOf = ({ lots }: ShelfEntry): number => Math.ceil(lots / LOTS_A_PLACE);
+
 export const shelfKey = (lot: bigint, lots: number): string => `${lot}:${lots}`;
 
 /**
@@ -54,6 +58,7 @@ export class Shelf {
   readonly #maxItems: number;
   /** Every entry in the order of arrival. */
   readonly #arrivals = new Map<ShelfEntry, Meter>();
+  #places = 0;
 
   constructor(options: { lotSeconds: number; maxAgeMs: number; maxItems: number }) {
     this.#lotSeconds = options.lotSeconds;
@@ -138,6 +143,7 @@ export class Shelf {
     // What it says now about that time has been found to agree.
     if (meter.remembered !== undefined && meter.remembered.lot <= entry.lot) meter.remembered = undefined;
     this.#arrivals.set(entry, meter);
+    this.#places += placesOf(entry);
     if (meter.newest === undefined || meter.newest.lot < entry.lot) meter.newest = entry;
     this.#evict();
     return entry;
@@ -146,8 +152,9 @@ export class Shelf {
   #evict(): void {
     const oldest = Date.now() - this.#maxAgeMs;
     for (const [entry, meter] of this.#arrivals) {
-      if (this.#arrivals.size <= this.#maxItems && entry.receivedAt >= oldest) return;
+      if (this.#places <= this.#maxItems && entry.receivedAt >= oldest) return;
       this.#arrivals.delete(entry);
+      this.#places -= placesOf(entry);
       meter.readings.delete(shelfKey(entry.lot, entry.lots));
     }
   }

@@ -4,6 +4,7 @@ import {
   explain,
   isHex,
   type ReadingDomain,
+  readingDigest,
   readingFromJson,
   type SignedReading,
 } from "@bijuli/protocol";
@@ -42,7 +43,7 @@ export async function verifyAnswer(
   if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
     throw refuse("answered JSON that is not an object with a reading and a signature");
   }
-  const { reading: json, signature, record } = answer as Record<string, unknown>;
+  const { reading: json, signature, record, digest } = answer as Record<string, unknown>;
   let signed: SignedReading;
   let signer: string;
   try {
@@ -68,7 +69,12 @@ export async function verifyAnswer(
     throw refuse(`gave a reading that cannot be: ${explain(cause)}`, cause);
   }
   if (signer.toLowerCase() !== expected.signer) {
-    const why = `gave lot ${reading.lot} signed by ${signer}, expected ${expected.signer}`;
+    // A reader tells what it signed: where that is not this reading under this domain, the key may well be right.
+    const other =
+      typeof digest === "string" && digest.toLowerCase() !== readingDigest(expected.domain, reading)
+        ? " (it signed something else: is its CHAIN_ID or REGISTRY_ADDRESS another, or was the reading changed on its way?)"
+        : "";
+    const why = `gave lot ${reading.lot} signed by ${signer}, expected ${expected.signer}${other}`;
     throw new Refusal(502, "wrong-signer", `${meter.label}: ${source} ${why}`);
   }
   const said = typeof record === "string" ? record.toLowerCase() : record;

@@ -2,9 +2,20 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { decodeRecords } from "@bijuli/protocol";
+import { decodeRecords, readingDomain } from "@bijuli/protocol";
 import type { RunningAdapter } from "../src/adapter.ts";
-import { adapterOver, type Fault, FixtureReader, getJson, HandClock, keyOf, LOT, post, signerOf } from "./fixtures.ts";
+import {
+  adapterOver,
+  type Fault,
+  FixtureReader,
+  getJson,
+  HandClock,
+  keyOf,
+  LOT,
+  post,
+  REGISTRY,
+  signerOf,
+} from "./fixtures.ts";
 
 describe("readers that fail", () => {
   let good: FixtureReader;
@@ -166,6 +177,21 @@ test("a chain that takes the question and never answers: 503 within API_TIMEOUT,
     await adapter.close();
     chain.close();
     chain.closeAllConnections();
+    await reader.stop();
+  }
+});
+
+test("a reader of another chain or registry is told from one with a wrong key", async () => {
+  const domain = readingDomain({ chainId: 1, registry: REGISTRY });
+  const reader = await new FixtureReader("ELSEWHERE", { domain }).start();
+  const adapter = await adapterOver([reader]);
+  try {
+    const ask = () => post(adapter.url, { data: { meters: ["ELSEWHERE"], lot: LOT.toString() } });
+    const { status, body } = await ask();
+    assert.equal(status, 502);
+    assert.match(body.error.message, /meter ELSEWHERE.*is its CHAIN_ID or REGISTRY_ADDRESS another/);
+  } finally {
+    await adapter.close();
     await reader.stop();
   }
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { decodeRecords, meterIdOf } from "@bijuli/protocol";
 import type { RunningAdapter } from "../src/adapter.ts";
-import { adapterOver, FixtureReader, getJson, HandClock, LOT, post } from "./fixtures.ts";
+import { adapterOver, FixtureReader, getJson, HandClock, LOT, LOT_SECONDS, post } from "./fixtures.ts";
 
 describe("endpoint lot-readings", () => {
   const plant = new FixtureReader("PLANT-1");
@@ -180,4 +180,24 @@ describe("endpoint lot-readings", () => {
     assert.equal(status.meters[0].serial, "PLANT-1");
     assert.match(await (await fetch(`${adapter.url}/metrics`)).text(), /http_requests_total\{.*status_code="200"/);
   });
+});
+
+test("endpoint register: while its reader is away the newest that was read, until that is stale", async () => {
+  const reader = await new FixtureReader("AWAY").start();
+  const clock = new HandClock(LOT + 1n, 60);
+  const adapter = await adapterOver([reader], { clock });
+  try {
+    const newest = () => post(adapter.url, { data: { endpoint: "register", meter: "AWAY" } });
+    assert.equal((await newest()).body.data.lot, LOT.toString());
+    reader.fault = "error-500";
+    clock.ms += LOT_SECONDS * 1000;
+    assert.equal((await newest()).body.data.lot, LOT.toString());
+    clock.ms += 3 * LOT_SECONDS * 1000;
+    const refused = await newest();
+    assert.equal(refused.status, 502, refused.text);
+    assert.match(refused.body.error.message, /meter AWAY.*answered 500/);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
 });

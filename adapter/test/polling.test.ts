@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { adapterOver, FixtureReader, HandClock, LOT, LOT_SECONDS, post } from "./fixtures.ts";
+import { adapterOver, FixtureReader, getJson, HandClock, LOT, LOT_SECONDS, post } from "./fixtures.ts";
 
 const until = async (what: string, holds: () => boolean): Promise<void> => {
   for (let i = 0; !holds(); i++) {
@@ -157,6 +157,24 @@ test("what is forgotten for want of room is fetched again when it is asked for",
     for (const lot of [LOT - 3n, LOT - 2n, LOT - 1n, LOT - 1n, LOT - 3n]) assert.equal((await ask(lot)).status, 200);
     assert.equal(reader.requests.filter((path) => path === `/readings/${LOT - 3n}`).length, 2);
     assert.equal(reader.requests.length, 4);
+  } finally {
+    await adapter.close();
+    await reader.stop();
+  }
+});
+
+test("a long run takes the room of many readings", async () => {
+  const reader = await new FixtureReader("LONG").start();
+  const adapter = await adapterOver([reader], { clock: new HandClock(LOT + 1n), env: { CACHE_MAX_ITEMS: "10" } });
+  try {
+    const kept = async (lots: number): Promise<number> => {
+      const { status } = await post(adapter.url, { data: { meters: ["LONG"], lot: LOT.toString(), lots } });
+      assert.equal(status, 200);
+      return (await getJson(`${adapter.url}/status`)).cache.readings;
+    };
+    assert.equal(await kept(1), 1);
+    assert.equal(await kept(144), 2);
+    assert.equal(await kept(17), 1, "1 + 9 + 2 places: the two oldest went");
   } finally {
     await adapter.close();
     await reader.stop();

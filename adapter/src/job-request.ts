@@ -64,9 +64,12 @@ export function parseJobRequest(body: unknown, roster: Roster): JobRequest {
   if (typeof id === "string" && id.length > LONGEST_ID) throw badInput(`id is longer than ${LONGEST_ID} characters`);
   if (meta !== undefined && meta !== null && !isObject(meta)) throw badInput("meta must be an object");
   if (!isObject(data)) throw badInput("data must be an object");
-  const endpoint = endpointOf(body.endpoint ?? data.endpoint);
+  const beside = body.endpoint === "" ? undefined : body.endpoint;
+  const endpoint = endpointOf(beside ?? data.endpoint);
   const lot =
-    data.lot === undefined && endpoint === "register" ? undefined : integerOf("data.lot", data.lot, UINT64_MAX);
+    (data.lot === undefined || data.lot === null) && endpoint === "register"
+      ? undefined
+      : integerOf("data.lot", data.lot, UINT64_MAX);
   const lots =
     data.lots === undefined || data.lots === null ? 1 : Number(integerOf("data.lots", data.lots, UINT64_MAX));
   if (lots < 1 || lots > MAX_LOTS) throw badInput(`data.lots must be from 1 to ${MAX_LOTS}, not ${lots}`);

@@ -123,11 +123,11 @@ export class Responder {
     if (request.lot === undefined) {
       // The newest lot that is over; while its reader has not closed it, the newest that was read.
       const lot = BigInt(Math.floor(clock.nowMs() / 1000 / lotSeconds)) - 1n;
-      entry = collector.ready(meter, lot, 1, shelfKey(lot, 1));
+      entry = collector.ready(meter, lot, request.lots, shelfKey(lot, request.lots));
       if (entry === undefined) {
         cached = false;
         try {
-          entry = await collector.obtain(meter, lot, 1);
+          entry = await collector.obtain(meter, lot, request.lots);
         } catch (error) {
           entry = meter.newest;
           const age = entry && clock.nowMs() / 1000 - Number(lotEnd(entry.lot, lotSeconds));

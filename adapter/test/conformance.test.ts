@@ -127,6 +127,7 @@ describe("requests as a Chainlink node sends them", () => {
     [`lot as text [${SOURCES.cbor}]`, { data: { ...decoded, lot: LOT.toString(), lots: "1" } }, {}],
     ["endpoint in data, any case", { data: { ...decoded, endpoint: "LOT-READINGS" } }, {}],
     ["endpoint beside data, as the framework takes it", { endpoint: "lotReadings", data: decoded }, {}],
+    ["an empty endpoint beside data is none", { endpoint: "", data: { ...decoded, endpoint: "readings" } }, {}],
     [`meta null [${SOURCES.body}]`, { data: decoded, meta: null }, {}],
     [
       `an async bridge's responseURL [${SOURCES.body}]`,
@@ -195,16 +196,20 @@ describe("requests as a Chainlink node sends them", () => {
       { endpoint: "register", meter: "MAIN" },
       { endpoint: "Register", meters: ["MAIN"], lot: LOT.toString() },
       { endpoint: "register", meters: main.id, lot: Number(LOT), lots: 3 },
+      { endpoint: "register", meter: "MAIN", lots: 3 },
+      // What a job's variables leave unset arrives as null.
+      { endpoint: "register", meter: "MAIN", lot: null, lots: null },
     ]) {
       const answer = await post(adapter.url, { id: "9", data });
       const read = readAsBridge(answer);
       assert.equal(read.failed, false, answer.text);
-      const lot = "lot" in data ? LOT : LOT + 1n;
+      const lot = "lot" in data && data.lot !== null ? LOT : LOT + 1n;
       const forward = main.reading(lot, 1).forward.toString();
       assert.equal(jsonparse(read.value!, "result"), forward);
       assert.equal(jsonparse(read.value!, "data,result"), forward);
       assert.equal(jsonparse(read.value!, "data,lot"), lot.toString());
       assert.equal(answer.body.data.energies.at(-1), main.energy(lot).toString());
+      assert.equal(answer.body.data.energies.length, "lots" in data && data.lots !== null ? data.lots : 1);
     }
     const two = await post(adapter.url, { data: { endpoint: "register", meters: ["MAIN", "KITCHEN"] } });
     checkRefusal(two, 400, false);

@@ -201,7 +201,12 @@ export class Collector {
     const url = `${meter.url}/readings/${lot}${lots === 1 ? "" : `?lots=${lots}`}`;
     // The energies stand in the answer twice, in hex; the rest is far below 8 KiB.
     const answer = await this.#call(meter, url, 8192 + 32 * lots, deadline);
-    if (answer.status === 404) return undefined;
+    if (answer.status === 404) {
+      // A reader's 404 is for good; a web server's, in front of it or in its place, is not.
+      if (!/^\s*</.test(answer.body.toString("latin1", 0, 64))) return undefined;
+      const why = "answered 404 with a web page: is its url right?";
+      throw new Refusal(502, "reader-error", `${meter.label}: reader ${meter.url} ${why} (lot ${lot})`);
+    }
     if (answer.status === 425 || answer.status === 503) {
       const since = Math.floor(
         this.#o.clock.realMs(this.#o.clock.nowMs() - Number(lotEnd(lot, this.#o.lotSeconds)) * 1000) / 1000,

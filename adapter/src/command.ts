@@ -42,7 +42,9 @@ export async function main(args: readonly string[]): Promise<number> {
     const log = pino({ level: settings.LOG_LEVEL }, pino.destination({ fd: 2, sync: true }));
     const adapter = await startAdapter(settings, { log });
     await new Promise<void>((resolve) => {
-      for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+      // Each time, not once: systemd signals the launcher and this process, the launcher sends it on, and the second would
+      // cut off what is being answered.
+      for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve());
     });
     await adapter.close(LINGER_MS);
     return ExitCode.OK;

@@ -53,6 +53,7 @@ describe("readers that fail", () => {
     ["huge", 502, "ReaderError", /larger than \d+ bytes/],
     ["not-http", 502, "ReaderError", /does not speak HTTP/],
     ["redirect", 502, "ReaderError", /answered 302 and no redirect is followed/],
+    ["web-page-404", 502, "ReaderError", /answered 404 with a web page: is its url right/],
     ["error-500", 502, "ReaderError", /answered 500/],
     ["open", 503, "NotYetRead", /not over/],
     ["other-meter", 502, "VerificationFailed", /another meter/],

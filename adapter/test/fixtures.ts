@@ -66,6 +66,7 @@ export type Fault =
   | "tampered-record"
   | "tampered-energy"
   | "redirect"
+  | "web-page-404"
   | "error-500"
   | "not-http"
   | "drip"
@@ -224,6 +225,9 @@ export class FixtureReader {
       }
       case "redirect":
         response.writeHead(302, { location: "http://169.254.169.254/latest/meta-data" }).end();
+        return;
+      case "web-page-404":
+        response.writeHead(404, { "content-type": "text/html" }).end("<html><h1>Not Found</h1></html>");
         return;
       case "error-500":
         return json(500, { error: "the sensor is on fire" });

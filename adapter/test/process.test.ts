@@ -54,7 +54,7 @@ const envFor = (reader: FixtureReader): Record<string, string> => ({
   READERS: JSON.stringify([{ serial: reader.serial, url: reader.url, signer: reader.signer, token: "s3cr3t-token" }]),
 });
 
-test("SIGTERM under load: what was accepted is answered, and the process ends with 0", async () => {
+test("SIGTERM under load, sent twice: what was accepted is answered, and the process ends with 0", async () => {
   const reader = await new FixtureReader("SLOW").start();
   reader.delayMs = 150;
   const adapter = run(envFor(reader));
@@ -65,6 +65,8 @@ test("SIGTERM under load: what was accepted is answered, and the process ends wi
       post(url, { data: { meters: ["SLOW"], lot: (LOT - BigInt(i)).toString() } }),
     );
     await new Promise((resolve) => setTimeout(resolve, 100));
+    adapter.child.kill("SIGTERM");
+    await new Promise((resolve) => setTimeout(resolve, 20));
     adapter.child.kill("SIGTERM");
     for (const { status } of await Promise.all(answers)) assert.equal(status, 200);
     assert.equal(await adapter.exited, 0);

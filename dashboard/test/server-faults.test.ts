@@ -188,8 +188,8 @@ describe("the page's server beside parts that fail", () => {
   test("a feeder whose name is no text is called by its id, and the others are read on", async () => {
     const dashboard = await start("names");
     const data = world.market.interface.encodeFunctionData("createFeeder", ["xxxx"]).replace("78787878", "fffe0041");
-    const receipt = await world.send(world.regulator.sendTransaction({ to: world.book.market, data }));
-    const id = receipt.logs[0]!.topics[1];
+    const sent = await world.regulator.sendTransaction({ to: world.book.market, data });
+    const id = (await sent.wait())!.logs[0]!.topics[1];
     await followed(dashboard);
     const feeders = await get<FeederJson[]>(dashboard, "/api/feeders");
     assert.equal(feeders.find((one) => one.id === id)?.name, id);

@@ -58,6 +58,7 @@ export class Follower {
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #replayed = false;
+  #replayMs = 0;
   /** Since when the chain has been shorter than what was followed. */
   #behindSince: number | undefined;
   /** The chain's newest block. */
@@ -100,7 +101,9 @@ export class Follower {
           log.warn({ err: error }, explain(error));
         this.failure = error;
       }
-      const wait = this.failure === undefined ? pollMs : Math.max(pollMs, 1_000);
+      // Where what was taken in could not be written, the ledger is made again first: not all the time.
+      const again = this.#replayed ? 0 : 4 * this.#replayMs;
+      const wait = this.failure === undefined ? pollMs : Math.max(pollMs, 1_000, again);
       await sleep(wait, undefined, { signal }).catch(() => {});
     }
   }
@@ -145,7 +148,8 @@ export class Follower {
     if (this.#replayed) return;
     const began = performance.now();
     const logs = await this.#options.projection.replay();
-    const seconds = Math.round(performance.now() - began) / 1000;
+    this.#replayMs = performance.now() - began;
+    const seconds = Math.round(this.#replayMs) / 1000;
     if (logs > 0) this.#options.log.info({ logs, seconds }, "the ledger was rebuilt from the store");
     this.#replayed = true;
   }

@@ -32,6 +32,8 @@ const REMEDIES: Readonly<Record<number, string>> = {
   11: "remove that folder: all of it is read from the chain again",
   26: "remove that folder: all of it is read from the chain again",
 };
+/** A disk that fails or is full is no mistake in the settings: a supervisor may try again. */
+const DISK = [10, 13];
 
 /** An integer as SQLite keeps it: beyond 64 bits as text. */
 export const stored = (value: bigint): bigint | string =>
@@ -44,7 +46,7 @@ export class Store {
 
   /**
    * @param folder where the file lies; undefined keeps it in memory, for tests
-   * @throws BijuliError bad-folder
+   * @throws BijuliError bad-folder, disk-failed
    */
   constructor(folder: string | undefined) {
     let database: DatabaseSync | undefined;
@@ -59,9 +61,11 @@ export class Store {
       createProjected(database);
     } catch (cause) {
       if (database?.isOpen) database.close();
-      throw new BijuliError("bad-folder", `the page's store in ${folder} cannot be opened`, {
+      const result = Number((cause as { errcode?: number }).errcode) & 0xff;
+      const code = DISK.includes(result) ? "disk-failed" : "bad-folder";
+      throw new BijuliError(code, `the page's store in ${folder} cannot be opened`, {
         cause,
-        remedy: REMEDIES[Number((cause as { errcode?: number }).errcode) & 0xff],
+        remedy: REMEDIES[result],
       });
     }
     this.database = database;
@@ -130,6 +134,7 @@ export class Store {
         remedy: "give it a DATA_DIR of its own, or remove that folder: all of it is read from the chain again",
       });
     }
+    if (known === `${VERSION} ${identity}`) return;
     this.transaction(() => {
       if (version !== VERSION) {
         dropProjected(this.database);

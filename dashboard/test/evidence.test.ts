@@ -337,6 +337,17 @@ describe("bills of feeders to which everything happens", () => {
       /^\S+cheat\.json does not hold: lot 5900002, consumer of meter 0x[0-9a-f]+, money: the bill says "1"; its evidence makes it "\d+"\n$/,
     );
 
+    // a file cannot write its own verdict over the one that it gets
+    for (const place of [file, file.bill]) {
+      place["\r\u001b[2Kthe bill holds\u202e"] = "1";
+      file.bill.lots[2].consumers[0].money = good.stdout;
+      writeFileSync(cheat, JSON.stringify(file));
+      const masked = await command("verify", [cheat]);
+      assert.ok(masked.code === 1 || masked.code === 2);
+      assert.match(masked.stderr, /^[ -~…]+\n$/);
+      delete place["\r\u001b[2Kthe bill holds\u202e"];
+    }
+
     const page = await command("bill", ["--in", out, "--format", "html"]);
     assert.equal(page.code, 0, page.stderr);
     assert.match(page.stdout, /^<!doctype html>/);

@@ -16,12 +16,24 @@ export async function main(run: (args: string[]) => Promise<number>): Promise<vo
   try {
     process.exitCode = await run(process.argv.slice(2));
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`);
+    say(explain(error));
     const parsing = String((error as NodeJS.ErrnoException)?.code).startsWith("ERR_PARSE_ARGS");
     const code = error instanceof BijuliError ? error.code : "";
     process.exitCode =
       parsing || USAGE.has(code) ? ExitCode.USAGE : TEMPORARY.has(code) ? ExitCode.TEMPORARY : ExitCode.FATAL;
   }
+}
+
+/**
+ * One line on stderr. What a file or a chain says can stand in it: characters that would move a terminal's cursor, and so
+ * write something else over it, are shown as what they are.
+ */
+export function say(text: string): void {
+  const shown = text.replace(
+    /[\p{Cc}\p{Bidi_Control}]/gu,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  process.stderr.write(`${shown}\n`);
 }
 
 /** @throws BijuliError usage */

@@ -3,7 +3,7 @@
 import { parseArgs } from "node:util";
 import { ExitCode } from "@bijuli/protocol";
 import { accountName, type Bill, energyText, etherText, isBillOf, verifyBill } from "../evidence/index.ts";
-import { hexOption, main, readJson, usage } from "./command.ts";
+import { hexOption, main, readJson, say, usage } from "./command.ts";
 
 const HELP = `bijuli verify FILE [--registry 0x…] [--block-hash 0x…] [--account ACCOUNT]
 
@@ -42,11 +42,11 @@ async function run(args: string[]): Promise<number> {
     ...(blockHash ? { blockHash } : {}),
   });
   if (!verdict.holds) {
-    process.stderr.write(`${file} does not hold: ${verdict.first}\n`);
+    say(`${file} does not hold: ${verdict.first}`);
     return ExitCode.FATAL;
   }
   if (name !== undefined && !isBillOf(verdict.bill, name)) {
-    process.stderr.write(`${file} is not the bill of ${values.account}: ${whose(verdict.bill)}\n`);
+    say(`${file} is not the bill of ${values.account}: ${whose(verdict.bill)}`);
     return ExitCode.FATAL;
   }
   process.stdout.write(`${summary(verdict.bill)}\n`);

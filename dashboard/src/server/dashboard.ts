@@ -117,8 +117,10 @@ export async function startDashboard(settings: DashboardSettings, log: Logger): 
       ready: () => following.caughtUp,
       chainPrice: async (feeder, lot) => {
         const data = marketAbi.encodeFunctionData("pricePerKWh", [feeder, lot]);
+        // At the block that is shown: a node that is behind knows none, instead of a price of nothing.
+        const at = `0x${following.followed.toString(16)}`;
         try {
-          return BigInt(await rpc.call<Hex>("eth_call", [{ to: contracts.market, data }, "latest"])).toString();
+          return BigInt(await rpc.call<Hex>("eth_call", [{ to: contracts.market, data }, at])).toString();
         } catch {
           return null;
         }

@@ -125,7 +125,6 @@ export async function startAdapter(
     collector,
     lotSeconds,
     graceSeconds: settings.GRACE_SECONDS,
-    staleSeconds: settings.STALE_SECONDS,
     limit: settings.RESPONSE_SIZE_LIMIT,
   });
   const poller = new Poller({

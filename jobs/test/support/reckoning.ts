@@ -29,7 +29,10 @@ export async function settled(scene: Scene, prefix: string, timeoutMs = 30_000):
     return wanted > 0 && (await delivered()).length >= wanted;
   };
   try {
-    await until(`everything of ${prefix}`, done, timeoutMs);
+    do {
+      await until(`everything of ${prefix}`, done, timeoutMs);
+      await sleep(300); // one more would come now; and a request that was still in the pool
+    } while ((await askedOf(scene, prefix)) !== wanted);
   } catch (cause) {
     const runs = await scene.node.get<ShownRun[]>("/runs?limit=500");
     const open = runs.filter(({ group, state }) => group.startsWith(prefix) && !/delivered|orphaned/.test(state));
@@ -41,7 +44,6 @@ export async function settled(scene: Scene, prefix: string, timeoutMs = 30_000):
       { cause },
     );
   }
-  await sleep(300); // one more would come now
   const next = new Map<string, number>();
   const seen = new Set<string>();
   const count = { delivered: 0, twice: 0, inversions: 0 };

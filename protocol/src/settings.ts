@@ -65,16 +65,23 @@ export function loadSettings<S extends Settings>(settings: S, env: NodeJS.Proces
 
 const given = (env: NodeJS.ProcessEnv, name: string): string | undefined => (env[name] === "" ? undefined : env[name]);
 
-/** A secret's first line in the file that NAME_FILE names, unless the part has a setting NAME_FILE with rules of its own. */
+/**
+ * The secret in the file that NAME_FILE names, unless the part has a setting NAME_FILE with rules of its own. Lines are joined,
+ * for base64 is wrapped; a file that holds nothing would leave open what it was to lock.
+ */
 function secretFromFile(settings: Settings, name: string, env: NodeJS.ProcessEnv): string | undefined {
   const path = given(env, `${name}_FILE`);
   if (settings[name]!.secret === undefined || settings[`${name}_FILE`] !== undefined || path === undefined)
     return undefined;
+  let text: string;
   try {
-    return readFileSync(path, "utf8").split("\n", 1)[0]!.trim() || undefined;
+    text = readFileSync(path, "utf8");
   } catch (error) {
     throw new BijuliError("bad-settings", `${name}_FILE=${JSON.stringify(path)} cannot be read`, { cause: error });
   }
+  const secret = text.replace(/\s*\n\s*/g, "").trim();
+  if (secret === "") throw new BijuliError("bad-settings", `${name}_FILE=${JSON.stringify(path)} is empty`);
+  return secret;
 }
 
 /** The settings as text with every secret blanked: for /status and logs. */

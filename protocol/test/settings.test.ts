@@ -52,6 +52,10 @@ describe("settings", () => {
     // What is said outright goes first.
     assert.equal(loadSettings(settings, { KEY, KEY_FILE: join(folder, "none") }).KEY, KEY);
     assert.throws(() => loadSettings(settings, { KEY_FILE: join(folder, "none") }), /KEY_FILE=".*none" cannot be read/);
+    writeFileSync(file, `\n${KEY.slice(0, 20)}\r\n${KEY.slice(20)}\n`);
+    assert.equal(loadSettings(settings, { KEY_FILE: file }).KEY, KEY);
+    writeFileSync(file, " \n\n");
+    assert.throws(() => loadSettings(settings, { KEY_FILE: file }), /KEY_FILE=".*" is empty$/);
     writeFileSync(file, "no key\n");
     assert.throws(() => loadSettings(settings, { KEY_FILE: file }), /^SettingsError: KEY \(secret\) is not valid$/);
   });

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { BijuliError, type Hex, isHex } from "@bijuli/protocol";
 import { z } from "zod";
@@ -73,12 +73,7 @@ export function readAddressBook(path: string): AddressBook {
  * @throws BijuliError bad-address-book
  */
 export function readDeployment(path: string): DeploymentRecord | undefined {
-  try {
-    return parse(path, readJson(path), unfinished);
-  } catch (error) {
-    if (error instanceof BijuliError && (error.cause as NodeJS.ErrnoException)?.code === "ENOENT") return undefined;
-    throw error;
-  }
+  return existsSync(path) ? parse(path, readJson(path), unfinished) : undefined;
 }
 
 /** Written at once or not at all. */

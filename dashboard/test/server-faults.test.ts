@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { after, before, describe, test } from "node:test";
+import { after, afterEach, before, describe, test } from "node:test";
 import { loadSettings } from "@bijuli/protocol";
 import pino from "pino";
 import { FIRST_LOT, type TestFeeder, World } from "../../contracts/test/support/feeder.ts";
@@ -75,9 +75,12 @@ describe("the page's server beside parts that fail", () => {
     neighbour = createServer((_request, response) => response.end(JSON.stringify(nonsense)));
     neighbourUrl = await listening(neighbour);
   });
-  after(async () => {
+  // Those that are left running would keep the chain busy, and each other.
+  afterEach(async () => {
     node = chain;
-    for (const dashboard of open) await dashboard.close();
+    for (const dashboard of open.splice(0)) await dashboard.close();
+  });
+  after(async () => {
     neighbour?.close();
     rpc?.close();
     await world?.close();

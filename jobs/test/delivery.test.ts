@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
+import { AbiCoder } from "ethers";
 import type { Answer } from "./fixtures/adapter.ts";
 import { echo } from "./fixtures/adapter.ts";
 import { freePort } from "./fixtures/chain.ts";
-import { runCli, SPEC_ID } from "./fixtures/node.ts";
+import { chainlinkSpecs, MULTI_WORD, SINGLE_WORD, SINGLE_WORD_BRIDGE } from "./fixtures/chainlink-specs.ts";
+import { runCli, SPEC_ID, specIdOf } from "./fixtures/node.ts";
 import { until } from "./fixtures/until.ts";
 import { type Scene, startScene, wellAgain } from "./support/scene.ts";
 
@@ -15,6 +20,7 @@ describe("requests of the real Operator on a real chain", () => {
     const port = String(await freePort());
     scene = await startScene({
       settings: { NODE_PORT: port, BRIDGE_RESPONSE_URL: `http://127.0.0.1:${port}` },
+      specs: chainlinkSpecs,
       more: {
         later: {
           id: LATER,
@@ -191,6 +197,57 @@ describe("requests of the real Operator on a real chain", () => {
     assert.ok(whole.causes.some(({ cause }) => /answered later: meter M-1 is gone/.test(cause)));
   });
 
+  describe("of specs that were written for a Chainlink node", () => {
+    const prices: Record<string, string> = {
+      "/usd": '{"USD": 31982.57}',
+      "/eur": '{"EUR": {"last": "28510.01"}}',
+      "/jpy": '[{"JPY": 3507272}]',
+    };
+    const server = createServer((request, response) => response.end(prices[request.url!]));
+    let source: string;
+    before(async () => {
+      server.listen(0, "127.0.0.1");
+      await once(server, "listening");
+      source = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    });
+    after(() => server.close());
+
+    async function ask(group: string, jobId: string, words: number, texts: Record<string, string>): Promise<bigint[]> {
+      const request = scene.chain.requester.getFunction("requestPrices");
+      const id = jobId.toLowerCase();
+      await request(specIdOf(id), group, words > 1, Object.keys(texts), Object.values(texts));
+      await scene.delivered(group, 1);
+      await until("the run", async () => {
+        const [run] = await scene.node.get<{ state: string }[]>(`/runs?job=${id}`);
+        return run?.state === "delivered";
+      });
+      const { data } = (await scene.deliveries(group))[0]!;
+      return [...(AbiCoder.defaultAbiCoder().decode(Array(words).fill("uint256"), data) as Iterable<bigint>)];
+    }
+
+    test("multi-word, by three http tasks side by side", async () => {
+      const texts = {
+        url_usd: `${source}/usd`,
+        path_usd: "USD",
+        url_eur: `${source}/eur`,
+        path_eur: "EUR,last",
+        url_jpy: `${source}/jpy`,
+        path_jpy: "0,JPY",
+      };
+      assert.deepEqual(await ask("three", MULTI_WORD, 3, texts), [3198257n, 2851001n, 350727200n]);
+    });
+
+    test("single-word, by http", async () => {
+      assert.deepEqual(await ask("one word", SINGLE_WORD, 1, { url: `${source}/usd`, path: "USD" }), [3198257n]);
+    });
+
+    test("single-word, by a bridge, with a task that only its variables join", async () => {
+      scene.adapter.answer = (body) => ({ body: { price: body.coin === "XDC" ? "0.0425" : 0 } });
+      assert.deepEqual(await ask("by bridge", SINGLE_WORD_BRIDGE, 1, { coin: "XDC" }), [4n]);
+      wellAgain(scene);
+    });
+  });
+
   test("a second process on the same folder ends with a clear message and code 2", async () => {
     const second = await runCli(["start"], {
       CHAIN_ID: "31337",
@@ -200,6 +257,7 @@ describe("requests of the real Operator on a real chain", () => {
       BRIDGE_RESPONSE_URL: scene.node.url,
       NODE_KEY: `0x${"11".repeat(32)}`,
       NODE_PORT: "0",
+      LOG_LEVEL: "error",
     });
     assert.equal(second.code, 2);
     assert.match(second.stderr, /another process uses the data folder/);

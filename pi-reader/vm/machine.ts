@@ -58,7 +58,7 @@ export class Machine {
       QEMU,
       [
         // No AVX: this QEMU's emulation of it is young, and now and then a Node that uses it dies of a segmentation fault. One
-        // thread for both processors: with two, V8 now and then runs code that it has just written anew as it was before.
+        // thread for both processors: with two, a Node crashed in one boot of six to fifty; why was not found.
         ...["-M", "pc", "-cpu", "Nehalem", "-accel", "tcg,thread=single", "-smp", "2", "-m", "768"],
         ...["-display", "none", "-no-reboot", "-nodefaults", "-kernel", image.kernel, "-initrd", image.initramfs],
         ...["-append", "console=ttyS0 quiet panic=-1 tsc=unstable mitigations=off"],

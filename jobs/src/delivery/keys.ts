@@ -11,7 +11,7 @@ export interface SendingKey {
   sign(transaction: Transaction): { hash: string; raw: string };
 }
 
-/** A key held in this process. Its signatures are libsecp256k1's, in WebAssembly: the bytes of ethers' in a tenth of the time. */
+/** A key held in this process. Its signatures are libsecp256k1's, in WebAssembly: the bytes of ethers' in a third of the time. */
 export function sendingKey(privateKey: Hex): SendingKey {
   let key: SigningKey;
   try {

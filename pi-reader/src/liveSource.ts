@@ -1,6 +1,7 @@
 import { type Clock, Quality } from "@bijuli/protocol";
 import { Backlog } from "./backlog.ts";
 import { ClockKeeper } from "./clockKeeper.ts";
+import { atOneMoment, type Clocks } from "./clockMoment.ts";
 import { Integrator } from "./integrator.ts";
 import { LotAssembler, type OpenLotState } from "./lotAssembler.ts";
 import { FEMTOJOULES_PER_UNIT, type LotMeasurement } from "./measurement.ts";
@@ -10,11 +11,7 @@ import { type Sensor, SensorFault, type SensorSample } from "./sensor.ts";
 import type { LiveValues, PartHealth, Source } from "./source.ts";
 
 /** The machine's clocks, as a meter sees them. */
-export interface Timebase {
-  /** Nanoseconds of a clock that never steps. */
-  monotonicNs(): bigint;
-  /** Unix milliseconds of a clock that may. */
-  wallMs(): number;
+export interface Timebase extends Clocks {
   /** Whether the wall clock is synchronised. */
   synchronised(): boolean;
 }
@@ -126,8 +123,9 @@ export class LiveSource implements Source {
     const { sensor, timebase } = this.#options;
     try {
       const sample = await sensor.sample();
-      this.observe();
+      // Before anything else is done: what is done takes time, and the sample's moment is now.
       const readNs = timebase.monotonicNs();
+      this.observe();
       this.take(sample, readNs);
       this.#fault = undefined;
       await this.#reconcile(sample, readNs);
@@ -181,9 +179,9 @@ export class LiveSource implements Source {
   /** Looks at the clocks; places what waited for them; closes lots that ended without a sample. */
   observe(): void {
     const { timebase, gapLimitMs } = this.#options;
-    const now = timebase.monotonicNs();
+    const { monotonicNs: now, wallMs } = atOneMoment(timebase);
     this.#lookedNs = now;
-    const stepped = this.#keeper.observe(now, timebase.wallMs(), timebase.synchronised());
+    const stepped = this.#keeper.observe(now, wallMs, timebase.synchronised());
     if (!this.#keeper.usable) return;
     this.#assembler.setOffset(this.#keeper.offsetNs!);
     if (stepped) this.#assembler.interrupt(Quality.CLOCK_ADJUSTED);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Quality } from "@bijuli/protocol";
-import { S } from "./liveBench.ts";
+import { BenchSensor, MS, S } from "./liveBench.ts";
 import { LiveMeter } from "./liveMeter.ts";
 
 const FIRST = BigInt(Date.parse("2026-03-01T12:00:00Z") / 300_000);
@@ -73,6 +73,25 @@ for (const [name, stepNs] of [
     await bench.assertExact();
   });
 }
+
+test("a process that is held up between its looks at the two clocks does not move the ends of lots", async (t) => {
+  const power = 361_000_000n;
+  const bench = new LiveMeter(t, { sensor: (timebase) => new BenchSensor(timebase, () => power) });
+  const { timebase } = bench;
+  await bench.run(250);
+  const wallMs = timebase.wallMs.bind(timebase);
+  let looks = 0;
+  timebase.wallMs = () => {
+    if (++looks % 3 === 0) timebase.pass(40n * MS);
+    return wallMs();
+  };
+  await bench.run(1200);
+  const whole = (power * 300n) / 360_000n;
+  for (const lot of bench.lots().slice(1)) {
+    assert.ok(lot.energy - whole >= 0n && lot.energy - whole <= 1n, `lot ${lot.lot}: ${lot.energy} Units, not ${whole}`);
+  }
+  await bench.assertExact();
+});
 
 test("slow slewing keeps lots whole", async (t) => {
   const bench = new LiveMeter(t);

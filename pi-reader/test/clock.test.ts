@@ -88,7 +88,10 @@ test("a process that is held up between its looks at the two clocks does not mov
   await bench.run(1200);
   const whole = (power * 300n) / 360_000n;
   for (const lot of bench.lots().slice(1)) {
-    assert.ok(lot.energy - whole >= 0n && lot.energy - whole <= 1n, `lot ${lot.lot}: ${lot.energy} Units, not ${whole}`);
+    assert.ok(
+      lot.energy - whole >= 0n && lot.energy - whole <= 1n,
+      `lot ${lot.lot}: ${lot.energy} Units, not ${whole}`,
+    );
   }
   await bench.assertExact();
 });

@@ -82,14 +82,14 @@ export class RunQueue {
     if (options.redisUrl !== undefined) {
       redis = await connectRedis(options.redisUrl);
     } else {
-      const client = await options.database.pool.connect();
+      const client = await options.database.queuePool.connect();
       try {
         await runMigrations(client as never);
       } finally {
         client.release();
       }
     }
-    const connection = (redis?.client ?? options.database.pool) as never;
+    const connection = (redis?.client ?? options.database.queuePool) as never;
     const backend = redis === undefined ? (createPostgresBackend as never) : undefined;
     const prefix = redis === undefined ? {} : { prefix: redis.prefix };
     const queue = new Queue(options.name, { connection, ...prefix, skipMetasUpdate: false } as never, backend);

@@ -18,12 +18,18 @@ import type { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
 import { type FolderLock, lockFolder } from "./folder-lock.ts";
 import { PglitePool } from "./pglite-pool.ts";
+import { PgliteSession } from "./pglite-session.ts";
+import { preparing } from "./prepared.ts";
 
-/** SQL on the embedded or a real PostgreSQL. Each query is a transaction of its own. */
+/** SQL on the embedded or a real PostgreSQL. Each query is a transaction of its own, and on the disk when it resolves. */
 export interface Database {
   readonly kind: "embedded" | "postgres";
-  /** What BullMQ's PostgreSQL backend takes as its connection. */
-  readonly pool: pg.Pool;
+  /**
+   * What BullMQ's PostgreSQL backend takes as its connection. Its commits do not wait for the disk: the queue holds nothing
+   * that the state does not, and what a crash takes from it is put in again.
+   */
+  readonly queuePool: pg.Pool;
+  /** One statement; without parameters a script of several. */
   query<Row>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
   close(): Promise<void>;
 }
@@ -40,14 +46,17 @@ export async function openDatabase(folder: string, url?: string): Promise<Databa
 }
 
 async function openServer(url: string): Promise<Database> {
-  const pool = new pg.Pool({
+  const config = (options: string): pg.PoolConfig => ({
     connectionString: url,
-    options: `-c search_path=${SEARCH_PATH}`,
+    options: `-c search_path=${SEARCH_PATH} ${options}`,
     keepAlive: true,
     max: 20,
     connectionTimeoutMillis: 10_000,
   });
-  pool.on("error", () => {}); // a dropped idle connection is replaced by the pool; queries report their own errors
+  const pool = new pg.Pool(config(""));
+  const queuePool = preparing(new pg.Pool(config("-c synchronous_commit=off")));
+  // A dropped idle connection is replaced by the pool; queries report their own errors.
+  for (const one of [pool, queuePool]) one.on("error", () => {});
   try {
     await pool.query("select 1");
   } catch (cause) {
@@ -56,9 +65,12 @@ async function openServer(url: string): Promise<Database> {
   }
   return {
     kind: "postgres",
-    pool,
+    queuePool,
     query: async (sql, parameters = []) => (await pool.query(sql, parameters as unknown[])).rows,
-    close: () => pool.end(),
+    async close() {
+      await queuePool.end();
+      await pool.end();
+    },
   };
 }
 
@@ -66,18 +78,16 @@ async function openEmbedded(folder: string): Promise<Database> {
   const lock: FolderLock = lockFolder(folder);
   try {
     const db = await startPglite(join(folder, "postgres"));
-    await db.exec(`set search_path to ${SEARCH_PATH}`);
-    const pool = new PglitePool(db);
-    const stopMaintenance = maintain(db, pool);
+    const session = await PgliteSession.open(db, SEARCH_PATH);
+    const stopMaintenance = maintain(session);
     return {
       kind: "embedded",
-      pool: pool as unknown as pg.Pool,
-      query: async <Row>(sql: string, parameters: readonly unknown[] = []) => {
-        pool.queries++;
-        return (await db.query<Row>(sql, parameters as unknown[])).rows;
-      },
+      queuePool: new PglitePool(session) as unknown as pg.Pool,
+      query: async <Row>(sql: string, parameters: readonly unknown[] = []) =>
+        (await session.query({ text: sql, values: [...parameters] }, true)).rows as Row[],
       async close() {
         await stopMaintenance();
+        await session.close();
         await db.close();
         lock.release();
       },
@@ -96,22 +106,23 @@ const VACUUM_AFTER = 20_000;
  * PGlite has none of the background processes that keep a PostgreSQL server in shape: without checkpoints its write-ahead log
  * grows for ever, without vacuum its tables do.
  */
-function maintain(db: PGlite, pool: PglitePool): () => Promise<void> {
+function maintain(session: PgliteSession): () => Promise<void> {
   let checkpointed = 0;
   let vacuumed = 0;
   let running: Promise<unknown> | undefined;
+  const run = (text: string) => session.query({ text }, true);
   const work = async () => {
-    if (pool.queries === checkpointed) return;
-    if (pool.queries - vacuumed > VACUUM_AFTER) {
-      vacuumed = pool.queries;
-      const tables = await db.query<{ name: string }>(
+    if (session.queries === checkpointed) return;
+    if (session.queries - vacuumed > VACUUM_AFTER) {
+      vacuumed = session.queries;
+      const tables = await run(
         "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('bijuli', 'bullmq')",
       );
       // One by one, so that what waits in between gets its turn.
-      for (const { name } of tables.rows) await db.exec(`vacuum analyze ${name}`);
+      for (const { name } of tables.rows) await run(`vacuum analyze ${name}`);
     }
-    await db.exec("checkpoint");
-    checkpointed = pool.queries;
+    await run("checkpoint");
+    checkpointed = session.queries;
   };
   const timer = setInterval(() => {
     running ??= work()

@@ -87,11 +87,11 @@ export async function migrate(database: Database): Promise<void> {
     if ((await doneMigrations(database)) >= number) continue;
     try {
       // One script, so that a change and its record are one transaction.
-      await database.pool.query(
+      await database.query(
         `begin; lock table bijuli.migration in exclusive mode; insert into bijuli.migration (number) values (${number}); ${sql} commit`,
       );
     } catch (error) {
-      await database.pool.query("rollback").catch(() => {});
+      await database.query("rollback").catch(() => {});
       // Another process that started at the same time was first.
       if ((await doneMigrations(database)) < number) throw error;
     }

@@ -1,41 +1,34 @@
 import { EventEmitter } from "node:events";
-import type { PGlite } from "@electric-sql/pglite";
-
-interface Result {
-  rows: unknown[];
-  rowCount: number;
-}
+import type pg from "pg";
+import type { PgliteSession } from "./pglite-session.ts";
+import { runPrepared } from "./prepared.ts";
 
 /**
  * A `pg.Pool` over one PGlite: as much of one as BullMQ's PostgreSQL backend uses. There is one session, so that a client
- * that is taken from it is the pool itself; nothing here may keep a transaction open across awaits while others query.
+ * that is taken from it is the pool itself, and tells what all of them listen to.
  */
 export class PglitePool extends EventEmitter {
   /** BullMQ asks whether a LISTEN connection that dropped would be noticed: within one process it cannot drop. */
   readonly options = { keepAlive: true };
-  /** How many there were. */
-  queries = 0;
-  readonly #db: PGlite;
+  readonly #session: PgliteSession;
+  readonly #clients = new Set<PgliteClient>();
 
-  constructor(db: PGlite) {
+  constructor(session: PgliteSession) {
     super();
-    this.#db = db;
+    this.#session = session;
+    session.onNotification((message) => {
+      for (const client of this.#clients) client.emit("notification", message);
+    });
   }
 
-  async query(sql: string, parameters: readonly unknown[] = []): Promise<Result> {
-    this.queries++;
-    // BullMQ's migrations are scripts of many statements, which only exec takes.
-    if (parameters.length === 0) {
-      const results = await this.#db.exec(sql);
-      const last = results.at(-1);
-      return { rows: last?.rows ?? [], rowCount: last?.affectedRows ?? last?.rows.length ?? 0 };
-    }
-    const result = await this.#db.query(sql, parameters as unknown[]);
-    return { rows: result.rows, rowCount: result.affectedRows ?? result.rows.length };
+  query(sql: string, parameters: readonly unknown[] = []): Promise<pg.QueryResult> {
+    return runPrepared((query) => this.#session.query(query, false), sql, [...parameters]);
   }
 
   async connect(): Promise<PgliteClient> {
-    return new PgliteClient(this, this.#db);
+    const client = new PgliteClient(this, () => this.#clients.delete(client));
+    this.#clients.add(client);
+    return client;
   }
 
   async end(): Promise<void> {
@@ -45,23 +38,15 @@ export class PglitePool extends EventEmitter {
 
 class PgliteClient extends EventEmitter {
   readonly #pool: PglitePool;
-  readonly #db: PGlite;
-  #unlisten: (() => Promise<void>)[] = [];
+  readonly release: () => void;
 
-  constructor(pool: PglitePool, db: PGlite) {
+  constructor(pool: PglitePool, release: () => void) {
     super();
     this.#pool = pool;
-    this.#db = db;
+    this.release = release;
   }
 
-  async query(sql: string, parameters?: readonly unknown[]): Promise<Result> {
-    const channel = /^\s*(?:--[^\n]*\n\s*)*LISTEN\s+"?(\w+)"?\s*;?\s*$/i.exec(sql)?.[1];
-    if (channel === undefined) return await this.#pool.query(sql, parameters);
-    this.#unlisten.push(await this.#db.listen(channel, (payload) => this.emit("notification", { channel, payload })));
-    return { rows: [], rowCount: 0 };
-  }
-
-  release(): void {
-    for (const unlisten of this.#unlisten.splice(0)) void unlisten().catch(() => {});
+  query(sql: string, parameters?: readonly unknown[]): Promise<pg.QueryResult> {
+    return this.#pool.query(sql, parameters);
   }
 }

@@ -38,6 +38,8 @@ export interface LiveSourceOptions {
   checkpoint?: Checkpoint | undefined;
   /** How long a clock that jumped must be steady to be believed. */
   confirmMs?: number;
+  /** Why the sensor is not open: it is opened as soon as it can be. */
+  unopened?: SensorFault | undefined;
   onFault?: (fault: Error) => void;
   /** How far the sensor's own counter may be from what is integrated, in basis points. */
   counterToleranceBps?: number;
@@ -94,6 +96,7 @@ export class LiveSource implements Source {
         kept: checkpoint?.counters,
       });
     }
+    if (options.unopened !== undefined) this.#failed(options.unopened);
   }
 
   get sensor(): Source["sensor"] {
@@ -223,7 +226,8 @@ export class LiveSource implements Source {
   /** Samples until aborted. A sensor that fails is opened anew, ever less often. */
   async run(signal: AbortSignal): Promise<void> {
     const { sensor, sampleMs } = this.#options;
-    let reopenMs = 0;
+    const firstReopenMs = Math.max(sampleMs, 100);
+    let reopenMs = this.#options.unopened === undefined ? 0 : firstReopenMs;
     while (!signal.aborted) {
       const began = performance.now();
       if (reopenMs > 0) {
@@ -239,7 +243,7 @@ export class LiveSource implements Source {
         }
       }
       await this.cycle();
-      if (this.#fault !== undefined) reopenMs = Math.max(sampleMs, 100);
+      if (this.#fault !== undefined) reopenMs = firstReopenMs;
       const restMs = sampleMs - (performance.now() - began);
       // A timer waits for a millisecond at least; a sensor that is read as fast as it goes leaves others their turn only.
       if (restMs > 0) await pause(restMs, signal);

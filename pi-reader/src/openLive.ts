@@ -49,8 +49,9 @@ function checkPace({ windowMs = 0 }: Sensor, { sampleMs, gapLimitMs }: OpenLiveO
 }
 
 /**
- * Opens the sensor and takes up the lot that the store's checkpoint kept open.
- * @throws BijuliError bad-settings when it samples too slowly for the gap limit; sensor-absent when the chip does not answer, which may pass; wrong-sensor when another one does
+ * Opens the sensor and takes up the lot that the store's checkpoint kept open. A meter that has closed lots starts without
+ * its sensor as well: they are asked for all the same, and what it measures goes on as soon as it answers.
+ * @throws BijuliError bad-settings when it samples too slowly for the gap limit; sensor-absent when the chip of a new meter does not answer, which may pass; wrong-sensor when another one does
  */
 export async function openLive(
   options: OpenLiveOptions,
@@ -60,24 +61,31 @@ export async function openLive(
   const calibration = options.calibration === undefined ? undefined : readCalibration(options.calibration);
   const sensor = calibration === undefined ? raw : calibrated(raw, calibration);
   checkPace(sensor, options);
+  const { store } = options;
+  const newest = store.newest()?.lot;
+  let unopened: SensorFault | undefined;
   try {
     await sensor.open();
   } catch (cause) {
-    await sensor.close().catch(() => {});
-    if (!(cause instanceof SensorFault)) throw cause;
+    if (!(cause instanceof SensorFault)) {
+      await sensor.close().catch(() => {});
+      throw cause;
+    }
     const wrong = cause.kind === "wrong-chip";
-    throw new BijuliError(wrong ? "wrong-sensor" : "sensor-absent", cause.message, {
-      remedy: kind === "modbus" ? MODBUS_REMEDY : wrong ? SCAN : `check wiring, supply and address; ${SCAN}`,
-    });
+    if (wrong || newest === undefined) {
+      await sensor.close().catch(() => {});
+      throw new BijuliError(wrong ? "wrong-sensor" : "sensor-absent", cause.message, {
+        remedy: kind === "modbus" ? MODBUS_REMEDY : wrong ? SCAN : `check wiring, supply and address; ${SCAN}`,
+      });
+    }
+    unopened = cause;
   }
-  const { store } = options;
-  const newest = store.newest()?.lot;
   const first = store.get("firstLot");
   const kept = store.get("checkpoint");
   const checkpoint = kept === undefined ? undefined : (JSON.parse(kept) as Checkpoint);
   const next = newest === undefined ? (first === undefined ? undefined : BigInt(first)) : newest + 1n;
   return {
-    source: new LiveSource({ ...options, sensor, next, checkpoint }),
+    source: new LiveSource({ ...options, sensor, next, checkpoint, unopened }),
     calibration:
       calibration === undefined ? undefined : { version: calibration.version, hash: calibrationHash(calibration) },
   };

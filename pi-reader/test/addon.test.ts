@@ -205,6 +205,41 @@ test(
 );
 
 test(
+  "a meter whose chip is gone when it starts serves what it closed, and measures on once the chip is back",
+  { skip },
+  async (t) => {
+    const chip = shimChip(t, INA226);
+    const settings = { READER_STORE: join(tempFolder(t), "store.db") };
+    const first = reader(t, chip, ["serve"], settings);
+    const before = await urlOf(first);
+    while ((await lotsOf(before)).length < 3) await seconds(0.1);
+    const served = await (await fetch(`${before}/readings/latest`)).json();
+    first.kill("SIGKILL");
+    await once(first, "close");
+
+    chip.absent = true;
+    const second = reader(t, chip, ["serve"], settings);
+    const url = await urlOf(second);
+    const { reading } = served as { reading: { lot: string } };
+    assert.deepEqual(await (await fetch(`${url}/readings/${reading.lot}`)).json(), served);
+    const health = await fetch(`${url}/health`);
+    assert.equal(health.status, 503);
+    assert.match(await health.text(), /0x40 on \/dev\/i2c-1 does not answer/);
+    assert.match(second.output.stderr, /0x40 on \/dev\/i2c-1 does not answer/);
+    await seconds(1.5);
+    chip.absent = false;
+    await healthy(url);
+    await seconds(2.5);
+    const lots = await lotsOf(url);
+    assert.equal(lots.at(-1)!.quality, 0);
+    const missed = lots.filter((lot) => lot.quality & Quality.POWER_DOWN);
+    assert.ok(missed.length > 0 && missed.every((lot) => lot.quality & Quality.GAP));
+    second.kill("SIGTERM");
+    assert.deepEqual(await once(second, "close"), [0, null]);
+  },
+);
+
+test(
   "killed at random moments: no lot that was seen is lost or changed, registers never go back, a checkpoint bounds the loss",
   { skip },
   async (t) => {

@@ -5,6 +5,9 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, mock, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { type Database, openDatabase } from "../src/state/database.ts";
 import { openPostgres, postgresHere } from "./fixtures/postgres.ts";
 
@@ -58,6 +61,26 @@ test("a value of some megabytes goes in and comes out whole, and others have the
   ]);
   assert.deepEqual(big, [{ value }]);
   assert.deepEqual(small, [{ one: 1 }]);
+});
+
+test("what was answered is not kept", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const held = async () => {
+    collect();
+    // Buffers are let go of in the background.
+    await sleep(100);
+    collect();
+    const { heapUsed, external } = process.memoryUsage();
+    return (heapUsed + external) / 2 ** 20;
+  };
+  const answers = (count: number) =>
+    Promise.all(Array.from({ length: count }, () => embedded.query("select repeat('a', 100000) as text")));
+  await answers(20);
+  const before = await held();
+  for (let round = 0; round < 40; round++) await answers(20);
+  const kept = (await held()) - before;
+  assert.ok(kept < 20, `80 MB were answered, ${kept.toFixed(1)} MB are kept`);
 });
 
 test("a statement that fails says why, and the session goes on", async () => {

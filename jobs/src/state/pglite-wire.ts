@@ -43,12 +43,8 @@ export class PgliteWire extends Duplex {
   }
 
   #answer(message: Buffer, done: (error?: Error) => void): void {
-    try {
-      const answer = this.#db.execProtocolRawSync(message);
-      if (answer.length > 0) this.push(Buffer.from(answer.buffer, answer.byteOffset, answer.length));
-      done();
-    } catch (error) {
-      done(error as Error);
-    }
+    // The streaming call, for the plain one keeps all that was ever answered. What it shows lies in PGlite's own memory.
+    const onRawData = (bytes: Uint8Array) => this.push(Buffer.from(bytes));
+    this.#db.execProtocolRawStream(message, { syncToFs: false, onRawData }).then(() => done(), done);
   }
 }

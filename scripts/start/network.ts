@@ -315,7 +315,10 @@ export class Network {
       LOG_LEVEL: this.#partSettings.LOG_LEVEL!,
     };
     const script = at("dashboard/src/server/main.ts");
-    return `${await this.#processes.start("page", process.execPath, [script], env, listeningUrl)}/`;
+    const url = await this.#processes.start("page", process.execPath, [script], env, listeningUrl);
+    // Who opens it at once is to find the feeder there.
+    await untilReady("page", new URL("/ready", url));
+    return `${url}/`;
   }
 }
 

@@ -66,8 +66,15 @@ export async function start(args: readonly string[], env: Record<string, string>
   return run;
 }
 
-/** Removes a run's folder; with what its parts logged in the error when the run did not end as it should. */
+/** Ends what is left of a run, for a test that failed would wait for it for ever, and removes its folder. */
 export function tidy(run: Run): void {
+  for (const pid of processesOf(run)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+  }
   rmSync(run.dir, { recursive: true, force: true });
 }
 
